@@ -1,0 +1,36 @@
+import { defineConfig } from 'vitest/config';
+
+// unit: pure and quick, part of `npm run check`.
+// real: real programs on loopback (apt, Prosody, coturn, OpenSSH, Chromium …), minutes.
+// kit: images built and booted, tens of minutes; one after the other.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'src/**/*.test.tsx', 'test/unit/**/*.test.ts'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'real',
+          include: ['test/real/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'kit',
+          include: ['test/kit/**/*.test.ts'],
+          testTimeout: 1_800_000,
+          hookTimeout: 2_400_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
