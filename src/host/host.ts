@@ -108,7 +108,7 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
           ? { stdin: 'ignore' as const }
           : { input: options.input }),
       ...(options.stdout ? { buffer: { stdout: false } } : {}),
-    });
+    }) as unknown as ResultPromise;
   };
   const endGroup = (pid: number, signal: NodeJS.Signals): void => {
     try {
