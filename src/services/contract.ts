@@ -107,10 +107,10 @@ export interface FileWish extends Because {
   /**
    * template: rendered from `templates/<service>/<path>.hbs` with `data` (`template` names another one).
    * copy: the bytes of `templates/<service>/<path>` as they are (`template` names another one).
-   * directory, symlink (`target`), public-key material: `certificate-chain`, `certificate-key`, `ca` come from the PKI.
-   * secret: the value of the secret `data.value`, followed by a newline.
+   * directory, symlink (`target`).
+   * ca-der: the site CA's certificate as DER. secret: the value of the secret `data.value`, followed by a newline.
    */
-  readonly kind: 'template' | 'copy' | 'directory' | 'symlink' | 'secret';
+  readonly kind: 'template' | 'copy' | 'directory' | 'symlink' | 'secret' | 'ca-der';
   readonly template?: string;
   readonly data?: { readonly [key: string]: TemplateData };
   readonly target?: string;
@@ -214,6 +214,8 @@ export interface WebLocation {
   readonly bodyMiB: number;
   /** Folder with static files. Empty when `proxy` is used. */
   readonly root: string;
+  /** The pages there carry scripts and styles inside the HTML (their package's doing, not ours). */
+  readonly inlineScripts?: boolean;
 }
 
 /** Something the join page shows. */

@@ -1,0 +1,19 @@
+#!/bin/sh
+# mmdebstrap essential-hook: what must lie in the tree before the other packages are configured. $1 is the tree.
+set -eu
+root=$1
+
+# OpenSSH's postinst makes host keys unless they exist. Every site has its own, put there by the site layer.
+mkdir -p "$root/etc/ssh"
+for kind in rsa ecdsa ed25519; do
+  : > "$root/etc/ssh/ssh_host_${kind}_key"
+  : > "$root/etc/ssh/ssh_host_${kind}_key.pub"
+done
+
+mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/etc/initramfs-tools/hooks"
+cp /mnt/in/initramfs.conf "$root/etc/initramfs-tools/conf.d/commesh"
+cp /mnt/in/initramfs.hook "$root/etc/initramfs-tools/hooks/commesh"
+chmod 755 "$root/etc/initramfs-tools/hooks/commesh"
+
+# The kernel lies on the boot partition; links to it in / would point nowhere.
+echo 'do_symlinks = 0' > "$root/etc/kernel-img.conf"
