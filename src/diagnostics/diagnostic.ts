@@ -35,3 +35,16 @@ export function fault(code: string, message: string, path: ProfilePath, hint?: s
 export function warning(code: string, message: string, path: ProfilePath, hint?: string): Diagnostic {
   return { severity: 'warning', code, message, path, ...(hint === undefined ? {} : { hint }) };
 }
+
+/** A place in a file. Lines and columns start at 1, counted in characters. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly length: number;
+}
+
+/** Tells where in the profile a diagnostic stands. */
+export function located(diagnostic: Diagnostic, place: Place): LocatedDiagnostic {
+  return { ...diagnostic, ...place };
+}

@@ -23,7 +23,11 @@ export abstract class CommeshError extends Error {
 /** The profile is wrong. */
 export class ProfileError extends CommeshError {
   readonly exitCode = 2;
-  constructor(readonly diagnostics: readonly LocatedDiagnostic[]) {
+  constructor(
+    readonly diagnostics: readonly LocatedDiagnostic[],
+    /** The text of the files, by name, for the lines shown with a diagnostic; secrets are covered. */
+    readonly sources: ReadonlyMap<string, string> = new Map(),
+  ) {
     super(diagnostics[0]?.message ?? 'the profile is not valid');
   }
 }

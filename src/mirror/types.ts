@@ -29,6 +29,8 @@ export interface LockPackage extends LockFile {
   readonly suite: string;
   /** `Installed-Size`, KiB. */
   readonly installedKiB: number;
+  /** The package of the plan that asked for this one; absent for what every Debian system holds. */
+  readonly for?: string;
 }
 
 /** package → version, size, sha256, source; index digests. No host name, no path of the host. */

@@ -10,14 +10,12 @@ const RESERVED: Readonly<Record<Site['board'], number>> = {
   pi5: 160,
   pc: 128,
 };
-/** Kernel, systemd, journal, udev: what runs before any service, MiB. */
-export const SYSTEM_IDLE_MIB = 70;
 /** Boot and root partition and head room, MB (10^6). */
 const SYSTEM_DISK_MB = 2000;
 
 /** Memory the services take, idle and with everyone connected, against what the board leaves. */
 export function memoryBudget(site: Site, parts: Budget['parts']): Budget {
-  const idle = parts.reduce((sum, part) => sum + part.idleMiB, SYSTEM_IDLE_MIB);
+  const idle = parts.reduce((sum, part) => sum + part.idleMiB, 0);
   const people = parts.reduce((sum, part) => sum + part.perPersonKiB, 0) * site.people;
   return {
     idleMiB: Math.ceil(idle),

@@ -163,7 +163,8 @@ export interface NameWish extends Because {
 
 /** A DNS SRV record (RFC 2782), `_xmpp-client._tcp` on `label` below the domain. */
 export interface SrvWish extends Because {
-  readonly service: string;
+  /** Symbolic name of the service without its underscore, e.g. `xmpp-client`. */
+  readonly symbol: string;
   readonly protocol: 'tcp' | 'udp';
   readonly label: string;
   readonly targetLabel: string;
@@ -222,7 +223,7 @@ export interface WebLocation {
 export interface JoinCard extends Because {
   readonly id: string;
   readonly title: string;
-  /** Plain sentences. */
+  /** Plain sentences; `{domain}` and `{address}` are filled in. The web server's catalogues may translate the card. */
   readonly lines: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, truncate, writeFile, cp, link, copyFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncFolder } from '../host/files.js';
+import { hashFile, readTextIfThere, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
 import { packageRoot } from '../host/paths.js';
@@ -19,8 +19,6 @@ export interface BaseInputs {
   readonly packages: readonly LockPackage[];
   readonly boot: readonly LockPackage[];
   readonly debPath: (one: LockPackage) => string;
-  /** Index stanzas of the packages, as upstream wrote them. */
-  readonly stanza: (one: LockPackage) => string;
 }
 
 /**
@@ -29,7 +27,9 @@ export interface BaseInputs {
  */
 export async function ensureBaseLayer(host: Host, stage: BaseStage, inputs: BaseInputs): Promise<BaseLayer> {
   const folder = join(inputs.layersFolder, stage.id.slice(0, 32));
-  if (!existsSync(join(folder, '.complete'))) {
+  const known = await readTextIfThere(join(folder, '.complete'));
+  // A cached layer enters the image like a package does: not unread.
+  if (known === null || (await hashFile(join(folder, 'base.tar'))).sha256 !== known.trim()) {
     await timed(
       host,
       'base',
@@ -72,7 +72,7 @@ async function makeBaseLayer(
       string,
     ];
     for (const one of [inFolder, out, work, mirror]) await mkdir(one, { recursive: true });
-    await writeRepository(mirror, inputs);
+    await writeRepository(host, mirror, inputs);
     for (const hook of ['essential.sh', 'customize.sh']) {
       await cp(join(packageRoot(), 'templates/base', hook), join(inFolder, hook));
     }
@@ -151,7 +151,7 @@ async function makeBaseLayer(
     const { entries, end } = await indexTar(join(out, 'base.tar'));
     await truncate(join(out, 'base.tar'), end);
     await writeFile(join(out, 'index.jsonl'), entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
-    await writeFile(join(out, '.complete'), `${stage.id}\n`);
+    await writeFile(join(out, '.complete'), `${(await hashFile(join(out, 'base.tar'))).sha256}\n`);
     await syncFolder(out);
     await rm(folder, { recursive: true, force: true });
     await rename(out, folder);
@@ -162,19 +162,26 @@ async function makeBaseLayer(
 }
 
 /**
- * A repository of exactly the locked packages, with upstream's own stanzas. The signatures over them were checked when the
- * cache was verified; here there is one version of each package, so nothing is left to resolve.
+ * A repository of exactly the locked packages, described by the control data of the verified .debs themselves. Their
+ * signatures were checked with the cache; here there is one version of each package, so nothing is left to resolve.
  */
-async function writeRepository(folder: string, inputs: BaseInputs): Promise<void> {
+async function writeRepository(host: Host, folder: string, inputs: BaseInputs): Promise<void> {
   await mkdir(join(folder, 'pool'));
   const stanzas: string[] = [];
-  for (const one of inputs.packages) {
-    const from = inputs.debPath(one);
-    const to = join(folder, 'pool', `${one.sha256}.deb`);
-    await link(from, to).catch(() => copyFile(from, to));
-    stanzas.push(inputs.stanza(one).replace(/^Filename: .*$/m, `Filename: pool/${one.sha256}.deb`));
-  }
-  await writeFile(join(folder, 'Packages'), `${stanzas.join('\n\n')}\n`);
+  const queue = [...inputs.packages];
+  const worker = async (): Promise<void> => {
+    for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
+      const from = inputs.debPath(one);
+      const to = join(folder, 'pool', `${one.sha256}.deb`);
+      await link(from, to).catch(() => copyFile(from, to));
+      const { stdout } = await host.exec(['dpkg-deb', '--field', from], { title: `reading ${one.name}` });
+      stanzas.push(
+        `${stdout.trimEnd()}\nFilename: pool/${one.sha256}.deb\nSize: ${one.size}\nSHA256: ${one.sha256}\n`,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
+  await writeFile(join(folder, 'Packages'), stanzas.sort().join('\n'));
   await writeFile(join(folder, 'Release'), 'Suite: trixie\nCodename: trixie\n');
 }
 

@@ -18,6 +18,16 @@ export interface SiteLayer {
   readonly data: Buffer;
   /** Every file of the layer on the device, for the report. */
   readonly paths: readonly string[];
+  readonly rootMembers: readonly LayerMember[];
+  readonly dataMembers: readonly LayerMember[];
+}
+
+/** A member of one of the archives, for sizing the file systems. */
+export interface LayerMember {
+  readonly path: string;
+  readonly type: 'f' | 'd' | 'l';
+  /** Bytes. */
+  readonly size: number;
 }
 
 export interface SiteInputs {
@@ -68,11 +78,19 @@ export async function renderSiteLayer(inputs: SiteInputs): Promise<SiteLayer> {
       ...(node.content === undefined ? {} : { content: node.content }),
       ...(node.target === undefined ? {} : { target: node.target }),
     }));
+  const [rootEntries, dataEntries] = [entries(root, ''), entries(data, DATA_ROOT)];
   return {
-    root: tarOf(entries(root, '')),
-    data: tarOf(entries(data, DATA_ROOT)),
+    root: tarOf(rootEntries),
+    data: tarOf(dataEntries),
     paths: [...nodes.keys()].sort(),
+    rootMembers: rootEntries.map(memberOf),
+    dataMembers: dataEntries.map(memberOf),
   };
+}
+
+function memberOf(entry: TarEntry): LayerMember {
+  const types = { file: 'f', directory: 'd', symlink: 'l' } as const;
+  return { path: entry.path, type: types[entry.type], size: entry.content?.length ?? 0 };
 }
 
 function below(path: string, folder: string): boolean {

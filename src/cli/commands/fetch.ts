@@ -1,0 +1,98 @@
+import { resolve } from 'node:path';
+import { UsageError } from '../../diagnostics/errors.js';
+import type { Host } from '../../host/host.js';
+import { fetchRequest, type FetchReport } from '../../mirror/fetch.js';
+import { lockPath } from '../../mirror/lock.js';
+import { loadProject, requestOf } from './project.js';
+
+export interface FetchCommandOptions {
+  /** Folder of the offline cache. */
+  readonly cache: string;
+  /** Fail rather than change the lock. */
+  readonly locked: boolean;
+  /** Resolve again, with the versions the mirror has now. */
+  readonly update: boolean;
+  /** `--archive NAME=URL`: the address of single archives. */
+  readonly archives?: readonly string[];
+  /** `--keyring NAME=FILE`: the keys of single archives. */
+  readonly keyrings?: readonly string[];
+}
+
+/** What `fetch` tells with `--json`; no host name of a mirror, no secret. */
+export interface FetchSummary {
+  readonly lock: string;
+  readonly cache: string;
+  readonly resolved: boolean;
+  readonly epoch: number;
+  /** Packages of each set, with their size as .deb and installed, bytes. */
+  readonly sets: Readonly<
+    Record<string, { readonly packages: number; readonly bytes: number; readonly installedBytes: number }>
+  >;
+  readonly files: number;
+  readonly bytes: number;
+  readonly fetchedFiles: number;
+  readonly fetchedBytes: number;
+}
+
+/**
+ * The only command that uses a network: resolves the plan's packages against the mirror's signed indexes, brings them
+ * into the offline cache and writes the lock beside the profile.
+ * @throws UsageError, ProfileError, WorkError, CacheMissError, InterruptedError.
+ */
+export async function runFetch(
+  host: Host,
+  profilePath: string,
+  options: FetchCommandOptions,
+): Promise<FetchSummary> {
+  if (options.locked && options.update) {
+    throw new UsageError('--locked keeps the lock and --update changes it', { hint: 'give one of them' });
+  }
+  const uris = pairs('--archive', options.archives ?? []);
+  const keyrings = pairs('--keyring', options.keyrings ?? []);
+  const { plan } = await loadProject(profilePath);
+  const lockFile = lockPath(profilePath);
+  const cache = resolve(options.cache);
+  const report = await fetchRequest(host, {
+    request: requestOf(plan),
+    settings: { mirror: plan.site.mirror, uris, keyrings },
+    cache,
+    lockFile,
+    mode: options.update ? 'update' : options.locked ? 'locked' : 'keep',
+  });
+  return summarise(report, lockFile, cache);
+}
+
+function summarise(report: FetchReport, lock: string, cache: string): FetchSummary {
+  const { lock: content, ...figures } = report;
+  return {
+    lock,
+    cache,
+    epoch: content.epoch,
+    ...figures,
+    sets: Object.fromEntries(
+      Object.entries(content.sets).map(([id, list]) => [
+        id,
+        {
+          packages: list.length,
+          bytes: list.reduce((sum, found) => sum + found.size, 0),
+          installedBytes: list.reduce((sum, found) => sum + found.installedKiB * 1024, 0),
+        },
+      ]),
+    ),
+  };
+}
+
+/** `name=value` arguments. */
+function pairs(flag: string, given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((text) => {
+      const at = text.indexOf('=');
+      if (at <= 0 || at === text.length - 1) {
+        throw new UsageError(`${flag} ${text} is not of the form NAME=VALUE`, {
+          hint: `for example ${flag} ${flag === '--archive' ? 'debian=http://mirror.home.arpa/debian' : 'debian=/usr/share/keyrings/debian-archive-keyring.gpg'}`,
+        });
+      }
+      return [text.slice(0, at), text.slice(at + 1)];
+    }),
+  );
+}

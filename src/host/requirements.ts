@@ -1,0 +1,145 @@
+/** A program of the host that the product runs, and the Debian package that brings it. */
+export interface Requirement {
+  /** Found in PATH or in the system's sbin folders; or an absolute path of a file. */
+  readonly program: string;
+  /** Any of these will do. */
+  readonly alternatives?: readonly string[];
+  readonly package: string;
+  /** What it is for, in words. */
+  readonly purpose: string;
+  /** Commands that cannot work without it. */
+  readonly commands: readonly string[];
+  /** build: fetch and build-image. try: booting an image on this machine. flash: writing cards. arm64: packages for a Raspberry Pi on a PC. */
+  readonly group: 'build' | 'try' | 'flash' | 'arm64';
+  /** Arguments that print its version. */
+  readonly version?: readonly string[];
+}
+
+const BUILD = ['fetch', 'build-image'];
+
+/** Everything commeshctl runs on the host, besides Node. */
+export const requirements: readonly Requirement[] = [
+  {
+    program: 'apt-get',
+    package: 'apt',
+    purpose: 'works out which packages an image needs and checks the archive\'s signature',
+    commands: ['fetch'],
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'dpkg-deb',
+    package: 'dpkg',
+    purpose: 'opens packages',
+    commands: BUILD,
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'gpgv',
+    package: 'gpgv',
+    purpose: 'checks signatures',
+    commands: BUILD,
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: '/usr/share/keyrings/debian-archive-keyring.gpg',
+    package: 'debian-archive-keyring',
+    purpose: 'the keys Debian signs with',
+    commands: BUILD,
+    group: 'build',
+  },
+  {
+    program: 'unshare',
+    package: 'util-linux',
+    purpose: 'builds without root and without a network',
+    commands: ['build-image'],
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'nsenter',
+    package: 'util-linux',
+    purpose: 'enters what unshare made',
+    commands: ['build-image'],
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'newuidmap',
+    package: 'uidmap',
+    purpose: 'lets files of the image have owners, without root',
+    commands: ['build-image'],
+    group: 'build',
+  },
+  {
+    program: 'tar',
+    package: 'tar',
+    purpose: 'unpacks packages',
+    commands: ['build-image'],
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'xz',
+    package: 'xz-utils',
+    purpose: 'unpacks packages and compresses images',
+    commands: BUILD,
+    group: 'build',
+    version: ['--version'],
+  },
+  {
+    program: 'lsblk',
+    package: 'util-linux',
+    purpose: 'lists cards and disks',
+    commands: ['flash'],
+    group: 'flash',
+    version: ['--version'],
+  },
+  {
+    program: 'qemu-system-x86_64',
+    package: 'qemu-system-x86',
+    purpose: 'boots a PC image on this machine',
+    commands: ['try'],
+    group: 'try',
+    version: ['--version'],
+  },
+  {
+    program: 'qemu-system-aarch64',
+    package: 'qemu-system-arm',
+    purpose: 'boots a Raspberry Pi image on this machine',
+    commands: ['try'],
+    group: 'try',
+    version: ['--version'],
+  },
+  {
+    program: 'qemu-img',
+    package: 'qemu-utils',
+    purpose: 'makes the throw-away copy that is booted',
+    commands: ['try'],
+    group: 'try',
+    version: ['--version'],
+  },
+  {
+    program: '/usr/share/OVMF/OVMF_CODE_4M.fd',
+    alternatives: ['/usr/share/OVMF/OVMF_CODE.fd'],
+    package: 'ovmf',
+    purpose: 'UEFI firmware for PC images',
+    commands: ['try'],
+    group: 'try',
+  },
+  {
+    program: '/usr/share/AAVMF/AAVMF_CODE.fd',
+    package: 'qemu-efi-aarch64',
+    purpose: 'UEFI firmware for arm64 machines',
+    commands: ['try'],
+    group: 'try',
+  },
+];
+
+/** Debian packages for `groups`, sorted, each once. */
+export function packagesFor(groups: readonly Requirement['group'][]): readonly string[] {
+  const found = requirements.filter((entry) => groups.includes(entry.group)).map((entry) => entry.package);
+  return [...new Set(found)].sort();
+}

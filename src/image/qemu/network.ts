@@ -1,0 +1,83 @@
+import { WorkError } from '../../diagnostics/errors.js';
+import type { NetworkSettings, PortWish } from '../../services/contract.js';
+import type { Forwards } from '../../verify/types.js';
+
+export interface KitPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
+/** Longer ranges (a relay's) are not forwarded: one listener per port is more than a test needs. */
+const LONGEST_RANGE = 32;
+/** DHCP belongs to the kit's network, not to a forward. */
+const NOT_FORWARDED = new Set(['udp/67', 'udp/68']);
+
+/** The plan's ports that people's devices reach, ranges taken apart, each once, sorted. */
+export function kitPorts(
+  ports: readonly Pick<PortWish, 'protocol' | 'port' | 'to' | 'scope'>[],
+): readonly KitPort[] {
+  const found = new Map<string, KitPort>();
+  for (const { protocol, port, to = port, scope } of ports) {
+    if (scope !== 'kit' || to - port >= LONGEST_RANGE) continue;
+    for (let one = port; one <= to; one += 1) {
+      const key = `${protocol}/${one}`;
+      if (!NOT_FORWARDED.has(key)) found.set(key, { protocol, port: one });
+    }
+  }
+  return [...found.values()].sort((a, b) => a.protocol.localeCompare(b.protocol) || a.port - b.port);
+}
+
+/**
+ * QEMU's user network (`-netdev user`) as the kit's own LAN. `restrict=on`: packets of the kit reach nothing but the laptop at
+ * `host`, and that only as answers to a forwarded port. QEMU's own DNS and DHCP addresses have to be somewhere; they are put where
+ * the kit is not.
+ */
+export function userNetwork(
+  network: Pick<NetworkSettings, 'address' | 'network' | 'broadcast' | 'prefix'>,
+  ports: readonly KitPort[],
+  forwards: Forwards,
+): string {
+  const kit = toNumber(network.address);
+  const first = toNumber(network.network) + 1;
+  const last = toNumber(network.broadcast) - 1;
+  const free = (count: number): readonly number[] => {
+    const found: number[] = [];
+    for (let one = last; one >= first && found.length < count; one -= 1) if (one !== kit) found.push(one);
+    return found;
+  };
+  const [laptop, dns, dhcp] = free(3);
+  if (laptop === undefined)
+    throw new WorkError(`no address is left beside the kit in ${network.network}/${network.prefix}`);
+  // In the smallest networks QEMU's own services lie outside: nobody asks them anyway.
+  const widened = dns === undefined || dhcp === undefined;
+  const prefix = widened ? Math.min(network.prefix, 28) : network.prefix;
+  const base = (toNumber(network.network) & (prefix === 0 ? 0 : -1 << (32 - prefix))) >>> 0;
+  const outside: number[] = [];
+  for (let one = base + 1; widened && one < base + 2 ** (32 - prefix) - 1; one += 1) {
+    if (one !== kit && one !== laptop) outside.push(one);
+  }
+  const [dnsAt, dhcpAt] = widened ? outside : [dns, dhcp];
+  if (dnsAt === undefined || dhcpAt === undefined) throw new WorkError('no address is left for QEMU');
+  return [
+    'user',
+    'id=lan',
+    'restrict=on',
+    'ipv6=off',
+    `net=${toText(base)}/${prefix}`,
+    `host=${toText(laptop)}`,
+    `dns=${toText(dnsAt)}`,
+    `dhcpstart=${toText(dhcpAt)}`,
+    ...ports.map(({ protocol, port }) => {
+      const here = forwards[protocol][String(port)];
+      return `hostfwd=${protocol}:${forwards.address}:${here}-${network.address}:${port}`;
+    }),
+  ].join(',');
+}
+
+function toNumber(address: string): number {
+  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+function toText(address: number): string {
+  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join('.');
+}

@@ -1,0 +1,41 @@
+import { canonicalJson, sha256 } from '../host/files.js';
+import type { PackageSet, PlanSource } from '../plan/types.js';
+
+/** The part of a plan that decides which packages are fetched. */
+export interface Request {
+  readonly sources: readonly PlanSource[];
+  readonly sets: readonly PackageSet[];
+}
+
+/** Only unpacked, never installed: no closure, no base packages. */
+export function isExtractOnly(setId: string): boolean {
+  return setId === 'boot' || setId.startsWith('boot-');
+}
+
+/**
+ * Digest of what is asked for: sources in their order (it decides between equal versions), package names and suites of
+ * each set. Who asked (`because`, `service`) and where it is fetched (`mirror`) do not count.
+ */
+export function requestDigest(request: Request): string {
+  return sha256(
+    canonicalJson({
+      format: 1,
+      sources: request.sources.map(({ archive, suite, components, fingerprints, use }) => ({
+        archive,
+        suite,
+        components,
+        fingerprints,
+        use,
+      })),
+      sets: Object.fromEntries(
+        request.sets.map((set) => [
+          set.id,
+          {
+            arch: set.arch,
+            packages: [...new Set(set.packages.map(({ name, suite }) => `${name}/${suite ?? ''}`))].sort(),
+          },
+        ]),
+      ),
+    }),
+  );
+}

@@ -1,0 +1,85 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Host } from '../../src/host/host.js';
+import { freePort, untilOpen } from './ports.js';
+import type { TestCa } from './site-ca.js';
+import { fromTree, startFromTree, treeTemporary } from './tree.js';
+
+export interface TestProsody {
+  readonly ports: { readonly c2s: number; readonly direct: number; readonly https: number };
+  /** A folder with a `prosodyctl` that speaks to this server. */
+  readonly bin: string;
+  prosodyctl(...argv: string[]): Promise<string>;
+  output(): string;
+  stop(): Promise<void>;
+}
+
+/** Prosody on loopback for `domain` with groups and file share, small but like the kit's. */
+export async function startProsody(
+  host: Host,
+  ca: TestCa,
+  domain: string,
+  settings: { readonly turnSecret: string; readonly turnPort?: number; readonly open?: boolean },
+): Promise<TestProsody> {
+  const { outside, inside } = await treeTemporary(host, 'prosody');
+  await chmod(outside, 0o755);
+  await mkdir(join(outside, 'data'));
+  await ca.issue(outside, 'site', [domain, `groups.${domain}`, `share.${domain}`]);
+  const ports = { c2s: await freePort(), direct: await freePort(), https: await freePort() };
+  await writeFile(
+    join(outside, 'prosody.cfg.lua'),
+    `
+run_as_root = true
+daemonize = false
+pidfile = "${inside}/prosody.pid"
+data_path = "${inside}/data"
+admin_socket = "${inside}/admin.sock"
+log = { info = "*console" }
+interfaces = { "127.0.0.1" }
+c2s_ports = { ${ports.c2s} }
+c2s_direct_tls_ports = { ${ports.direct} }
+s2s_ports = { }
+http_ports = { }
+https_ports = { ${ports.https} }
+https_interfaces = { "127.0.0.1" }
+ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
+https_ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
+c2s_direct_tls_ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
+consider_websocket_secure = true
+modules_enabled = { "disco", "roster", "saslauth", "tls", "blocklist", "bookmarks", "carbons", "limits", "pep",
+  "smacks", "vcard4", "invites", "invites_register", "register_ibr", "ping", "mam", "turn_external", "admin_shell", "websocket", "http",
+  "user_account_management" }
+modules_disabled = { "s2s" }
+authentication = "internal_hashed"
+storage = "internal"
+allow_registration = true
+registration_invite_only = ${settings.open === true ? 'false' : 'true'}
+turn_external_host = "turn.${domain}"
+turn_external_secret = "${settings.turnSecret}"
+turn_external_port = ${settings.turnPort ?? 3478}
+http_external_url = "https://share.${domain}/"
+VirtualHost "${domain}"
+Component "groups.${domain}" "muc"
+  modules_enabled = { "muc_mam" }
+  muc_room_default_members_only = true
+Component "share.${domain}" "http_file_share"
+`,
+  );
+  const running = await startFromTree(host, ['prosody', '-F', '--config', `${inside}/prosody.cfg.lua`]);
+  try {
+    for (const port of Object.values(ports)) await untilOpen(port);
+  } catch (error) {
+    throw new Error(`Prosody does not start:\n${running.output()}`, { cause: error });
+  }
+  const argv = await fromTree(['prosodyctl', '--config', `${inside}/prosody.cfg.lua`]);
+  const bin = join(outside, 'bin');
+  await mkdir(bin);
+  await writeFile(join(bin, 'prosodyctl'), `#!/bin/sh\nexec ${argv.join(' ')} "$@"\n`, { mode: 0o755 });
+  return {
+    ports,
+    bin,
+    prosodyctl: async (...more) => (await host.exec([...argv, ...more])).stdout,
+    output: running.output,
+    stop: () => running.stop(),
+  };
+}
