@@ -32,7 +32,9 @@ for (const project of projects) {
   // An unhandled error makes vitest fail without a failed test.
   if (own === 0 && existsSync(join(folder, `${project}.status`))) {
     own = 1;
-    notes.push(`${project}: vitest ended with code ${readFileSync(join(folder, `${project}.status`), 'utf8').trim()}`);
+    notes.push(
+      `${project}: vitest ended with code ${readFileSync(join(folder, `${project}.status`), 'utf8').trim()}`,
+    );
   }
   failed += own;
 }

@@ -1,80 +1,34 @@
-import { WorkError } from '../diagnostics/errors.js';
-import type { Cli } from './context.js';
-
-export interface ArgumentSpec {
-  /** `<file>` must be given, `[file]` may be, `<files...>` one or more. */
-  readonly name: string;
-  readonly text: string;
-  readonly choices?: readonly string[];
-  /** What a shell completes here. */
-  readonly completes?: 'profile' | 'image' | 'path' | 'none';
-}
-
-export interface OptionSpec {
-  /** As commander reads it: `--output <file>`. */
-  readonly flags: string;
-  readonly text: string;
-  readonly choices?: readonly string[];
-  readonly number?: { readonly least: number; readonly most: number };
-  /** May be given more than once. */
-  readonly repeat?: boolean;
-  /** Not shown in the help. */
-  readonly hidden?: boolean;
-  readonly completes?: 'profile' | 'image' | 'path' | 'none';
-}
-
-export type Options = Readonly<Record<string, unknown>>;
-export type Args = readonly (string | readonly string[] | undefined)[];
-
-/** One command: what it is called, what it takes, and the work, loaded when it is called. */
-export interface CommandSpec {
-  readonly name: string;
-  /** One line for the list of commands. */
-  readonly summary: string;
-  readonly description: string;
-  readonly arguments?: readonly ArgumentSpec[];
-  readonly options?: readonly OptionSpec[];
-  readonly example: readonly string[];
-  /** Returns the exit code. */
-  run(cli: Cli, args: Args, options: Options): Promise<number>;
-}
-
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
+import type { BackupOptions } from './commands/backup.js';
+import type { RestoreOptions } from './commands/restore.js';
+import type { TryOptions } from './commands/try.js';
+import type { VerifyOptions } from './commands/verify.js';
+import {
+  given,
+  maybe,
+  number,
+  profileOption,
+  SHELLS,
+  string,
+  strings,
+  word,
+  type ArgumentSpec,
+  type CommandSpec,
+  type OptionSpec,
+  type Shell,
+} from './spec.js';
 
 const PROFILE: ArgumentSpec = { name: '<file>', text: 'the site profile, a YAML file', completes: 'profile' };
+const KIT_PROFILE: OptionSpec = {
+  flags: '--profile <file>',
+  text: 'the profile the kit was built from (required)',
+  completes: 'profile',
+};
+const FORWARDS: OptionSpec = {
+  flags: '--forwards <file>',
+  text: 'the kit runs under "try": the file of ports it has written',
+  completes: 'path',
+};
 const BOARDS = ['zero2w', 'pi3', 'pi4', 'pi5', 'pc'] as const;
-
-function string(options: Options, name: string): string | undefined {
-  const value = options[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
-function number(options: Options, name: string): number | undefined {
-  const value = options[name];
-  return typeof value === 'number' ? value : undefined;
-}
-
-function strings(options: Options, name: string): readonly string[] | undefined {
-  const value = options[name];
-  return Array.isArray(value) ? value.map(String) : undefined;
-}
-
-function word(args: Args, index: number): string {
-  const value = args[index];
-  if (typeof value !== 'string') throw new Error(`argument ${index} is missing`);
-  return value;
-}
-
-function maybe(args: Args, index: number): string | undefined {
-  const value = args[index];
-  return typeof value === 'string' ? value : undefined;
-}
-
-/** The given settings only: a key without a value is left out, as `exactOptionalPropertyTypes` wants it. */
-function given<T extends object>(values: { [K in keyof T]: T[K] | undefined }): Partial<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
 
 /** The table of commands, in the order of the work. */
 export const commands: readonly CommandSpec[] = [
@@ -82,8 +36,8 @@ export const commands: readonly CommandSpec[] = [
     name: 'init',
     summary: 'ask a few questions and write a site profile',
     description:
-      'Asks about the place, its people and its equipment, and writes a commented site profile that "check"\n' +
-      'accepts. Says no where a kit will not work. Never overwrites a file. With --yes it asks nothing and\n' +
+      'Asks about the place, its people and its equipment, and writes a commented site profile that "check" ' +
+      'accepts. Says no where a kit will not work. Never overwrites a file. With --yes it asks nothing and ' +
       'takes flags and defaults.',
     arguments: [
       { name: '[file]', text: 'the profile to write (default: profiles/<name>.yaml)', completes: 'path' },
@@ -96,7 +50,11 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--timezone <zone>', text: 'time zone of the place, "Africa/Nairobi"' },
       { flags: '--board <board>', text: 'what the kit runs on', choices: BOARDS },
       { flags: '--people <number>', text: 'people expected', number: { least: 1, most: 500 } },
-      { flags: '--network <mode>', text: 'own Wi-Fi, or a cable to a router', choices: ['access-point', 'lan'] },
+      {
+        flags: '--network <mode>',
+        text: 'own Wi-Fi, or a cable to a router',
+        choices: ['access-point', 'lan'],
+      },
       { flags: '--address <address>', text: 'the kit\'s address, "10.77.0.1/24"' },
       { flags: '--dhcp <who>', text: 'on: the kit gives out addresses', choices: ['on', 'off'] },
       { flags: '--ssid <name>', text: 'name of the Wi-Fi' },
@@ -138,7 +96,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'check',
     summary: 'say what is wrong with a profile, and where',
     description:
-      'Reads profiles and says everything that is wrong or doubtful, each with its line and what to do.\n' +
+      'Reads profiles and says everything that is wrong or doubtful, each with its line and what to do. ' +
       'Changes nothing and uses no network.',
     arguments: [{ name: '<files...>', text: 'site profiles', completes: 'profile' }],
     options: [{ flags: '--strict', text: 'treat warnings as errors' }],
@@ -164,7 +122,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'plan',
     summary: 'show what the image will hold, and which line asked for it',
     description:
-      'Shows packages, units, ports, names, certificates, memory, disk, backups and checks of the image, each\n' +
+      'Shows packages, units, ports, names, certificates, memory, disk, backups and checks of the image, each ' +
       'with the line of the profile that asked for it. Changes nothing and uses no network.',
     arguments: [PROFILE],
     example: ['$ commeshctl plan profiles/clinic.yaml', '$ commeshctl plan profiles/clinic.yaml --json'],
@@ -177,7 +135,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'fetch',
     summary: 'get the packages; the only command that uses the internet',
     description:
-      'Gets every package and index the image needs into the offline cache, checks them against the archive\'s\n' +
+      "Gets every package and index the image needs into the offline cache, checks them against the archive's " +
       'signature, and writes <profile>.lock.json beside the profile. Stopped half-way it goes on where it was.',
     arguments: [PROFILE],
     options: [
@@ -211,11 +169,15 @@ export const commands: readonly CommandSpec[] = [
     name: 'build-image',
     summary: 'build the image from the offline cache, with no network',
     description:
-      'Builds the image from profile, lock and offline cache. Needs neither root nor a network. Beside the image\n' +
+      'Builds the image from profile, lock and offline cache. Needs neither root nor a network. Beside the image ' +
       'it writes a block map (.bmap), a checksum (.sha256) and a report with all packages (.json).',
     arguments: [PROFILE],
     options: [
-      { flags: '--output <file>', text: 'the image to write (default: images/<name>.img)', completes: 'path' },
+      {
+        flags: '--output <file>',
+        text: 'the image to write (default: images/<name>.img)',
+        completes: 'path',
+      },
       { flags: '--compress <how>', text: 'also write a compressed image', choices: ['none', 'zst', 'xz'] },
       { flags: '--print-manifest', text: 'print the stages as JSON and build nothing' },
     ],
@@ -245,28 +207,105 @@ export const commands: readonly CommandSpec[] = [
     name: 'try',
     summary: 'boot an image in a virtual machine, to look at it without a board',
     description:
-      'Boots a copy of the image in QEMU, cut off from every network, with the kit\'s ports forwarded to this\n' +
+      "Boots a copy of the image in QEMU, cut off from every network, with the kit's ports forwarded to this " +
       'machine. The image itself is not changed. Ctrl-C ends it.',
     arguments: [PROFILE],
-    example: ['$ commeshctl try profiles/clinic.yaml'],
-    run: () => later('try'),
+    options: [
+      { flags: '--image <file>', text: 'the image (default: images/<name>.img)', completes: 'image' },
+      {
+        flags: '--bios <kind>',
+        text: 'PC: how it starts (default: uefi)',
+        choices: ['uefi', 'bios', 'secure-boot'],
+      },
+      {
+        flags: '--machine <name>',
+        text: 'Raspberry Pi: the machine QEMU plays (default: virt)',
+        choices: ['virt', 'raspi3b', 'raspi4b'],
+      },
+      {
+        flags: '--accelerator <kind>',
+        text: 'kvm, or tcg (slow; default: what works)',
+        choices: ['kvm', 'tcg'],
+      },
+      {
+        flags: '--card <file>',
+        text: 'keep what the kit writes in this file, and start from it again next time',
+        completes: 'path',
+      },
+      { flags: '--card-size <GiB>', text: 'size of the card (default: 8)', number: { least: 4, most: 2048 } },
+      { flags: '--serial-log <file>', text: 'where the console is logged', completes: 'path' },
+      {
+        flags: '--seconds <number>',
+        text: 'give up after this time (default: 900)',
+        number: { least: 10, most: 7200 },
+      },
+    ],
+    example: [
+      '$ commeshctl try profiles/quickstart.yaml',
+      '$ commeshctl try profiles/clinic.yaml --image clinic.img --machine raspi3b',
+    ],
+    run: async (cli, args, options) => {
+      const { runTry } = await import('./commands/try.js');
+      return runTry(
+        cli,
+        word(args, 0),
+        given<TryOptions>({
+          image: string(options, 'image'),
+          bios: string(options, 'bios') as TryOptions['bios'],
+          machine: string(options, 'machine') as TryOptions['machine'],
+          accelerator: string(options, 'accelerator') as TryOptions['accelerator'],
+          disk: string(options, 'card'),
+          diskGiB: number(options, 'cardSize'),
+          serialLog: string(options, 'serialLog'),
+          seconds: number(options, 'seconds'),
+        }),
+      );
+    },
   },
   {
     name: 'verify',
-    summary: 'check a running kit from inside and as a user\'s device',
+    summary: "check a running kit from inside and as a user's device",
     description:
-      'Checks a running kit over SSH and as a user\'s device: names, certificates, chat between two temporary\n' +
+      "Checks a running kit over SSH and as a user's device: names, certificates, chat between two temporary " +
       'accounts, calls, backups, clock, disks. Removes what it made. Writes a report to hand over with the kit.',
     arguments: [{ name: '[host]', text: 'address of the kit (default: the address in the profile)' }],
-    options: [{ flags: '--profile <file>', text: 'the profile the kit was built from', completes: 'profile' }],
-    example: ['$ commeshctl verify --profile profiles/clinic.yaml'],
-    run: () => later('verify'),
+    options: [
+      KIT_PROFILE,
+      FORWARDS,
+      {
+        flags: '--report <file>',
+        text: 'also write the report to <file>.txt and <file>.json',
+        completes: 'path',
+      },
+      { flags: '--only <kind>', text: 'run only checks of this kind', repeat: true },
+      { flags: '--vantage <where>', text: 'only one side', choices: ['inside', 'outside'] },
+      { flags: '--set-time', text: "set the kit's clock to this machine's first" },
+    ],
+    example: [
+      '$ commeshctl verify --profile profiles/clinic.yaml --report clinic-report',
+      '$ commeshctl verify --profile profiles/quickstart.yaml --forwards images/quickstart.forwards.json',
+      '$ commeshctl verify 192.168.1.250 --profile profiles/clinic.yaml --only xmpp-talk',
+    ],
+    run: async (cli, args, options) => {
+      const { runVerify } = await import('./commands/verify.js');
+      return runVerify(cli, {
+        profile: profileOption(options),
+        setTime: options['setTime'] === true,
+        ...given<Omit<VerifyOptions, 'profile' | 'setTime'>>({
+          hostname: maybe(args, 0),
+          forwards: string(options, 'forwards'),
+          report: string(options, 'report'),
+          only: strings(options, 'only'),
+          vantage: string(options, 'vantage') as VerifyOptions['vantage'],
+        }),
+      });
+    },
   },
   {
     name: 'flash',
     summary: 'write an image to a card or disk, and read it back',
     description:
-      'Writes an image to a whole removable device, after you typed the device\'s name, and reads it back.\n' +
+      "Writes an image to a whole removable device, after you typed the device's name, and reads it back. " +
       'Refuses mounted, system and too small devices. Without a device it lists the ones there are.',
     arguments: [
       { name: '<image>', text: 'the image', completes: 'image' },
@@ -296,25 +335,63 @@ export const commands: readonly CommandSpec[] = [
     summary: 'run a backup on the kit and pull a copy of it',
     description: 'Runs a backup on the kit over SSH and copies the encrypted snapshots to this machine.',
     arguments: [{ name: '[host]', text: 'address of the kit (default: the address in the profile)' }],
-    options: [{ flags: '--profile <file>', text: 'the profile the kit was built from', completes: 'profile' }],
+    options: [
+      KIT_PROFILE,
+      FORWARDS,
+      {
+        flags: '--to <folder>',
+        text: 'folder of the copies (default: <profile>.backups)',
+        completes: 'path',
+      },
+    ],
     example: ['$ commeshctl backup --profile profiles/clinic.yaml'],
-    run: () => later('backup'),
+    run: async (cli, args, options) => {
+      const { runBackup } = await import('./commands/backup.js');
+      return runBackup(cli, {
+        profile: profileOption(options),
+        ...given<Omit<BackupOptions, 'profile'>>({
+          hostname: maybe(args, 0),
+          forwards: string(options, 'forwards'),
+          to: string(options, 'to'),
+        }),
+      });
+    },
   },
   {
     name: 'restore',
     summary: 'put a pulled backup onto a fresh kit',
     description: 'Puts a backup onto a fresh kit over SSH: the same accounts, rooms, history and files.',
     arguments: [{ name: '[host]', text: 'address of the kit (default: the address in the profile)' }],
-    options: [{ flags: '--profile <file>', text: 'the profile the kit was built from', completes: 'profile' }],
+    options: [
+      KIT_PROFILE,
+      FORWARDS,
+      {
+        flags: '--from <folder>',
+        text: 'a folder that "backup" wrote (default: the newest below <profile>.backups)',
+        completes: 'path',
+      },
+      { flags: '--snapshot <id>', text: 'take this snapshot (default: the latest)' },
+    ],
     example: ['$ commeshctl restore --profile profiles/clinic.yaml'],
-    run: () => later('restore'),
+    run: async (cli, args, options) => {
+      const { runRestore } = await import('./commands/restore.js');
+      return runRestore(cli, {
+        profile: profileOption(options),
+        ...given<Omit<RestoreOptions, 'profile'>>({
+          hostname: maybe(args, 0),
+          forwards: string(options, 'forwards'),
+          from: string(options, 'from'),
+          snapshot: string(options, 'snapshot'),
+        }),
+      });
+    },
   },
   {
     name: 'doctor',
     summary: 'say what this machine lacks, and get it',
     description:
-      'Looks at this machine: programs and their versions, user namespaces, emulation, disk space. With\n' +
-      '--install it gets what is missing from this machine\'s own package sources, after saying what.',
+      'Looks at this machine: programs and their versions, user namespaces, emulation, disk space. With ' +
+      "--install it gets what is missing from this machine's own package sources, after saying what.",
     options: [{ flags: '--install', text: 'install what is missing (with sudo when not root)' }],
     example: ['$ commeshctl doctor', '$ commeshctl doctor --install'],
     run: async (cli, _args, options) => {
@@ -348,7 +425,3 @@ export const commands: readonly CommandSpec[] = [
     },
   },
 ];
-
-function later(name: string): Promise<never> {
-  throw new WorkError(`${name} is not wired yet`);
-}

@@ -79,7 +79,11 @@ async function perform(
     flags,
     theme: createTheme(wantsColour(stdout, env, flags.plain || flags.json)),
     interactive:
-      stdout.isTTY === true && stderr.isTTY === true && around.stdin.isTTY === true && !flags.json && !flags.plain,
+      stdout.isTTY === true &&
+      stderr.isTTY === true &&
+      around.stdin.isTTY === true &&
+      !flags.json &&
+      !flags.plain,
     out: (text) => stdout.write(text.endsWith('\n') ? text : `${text}\n`),
     say: (text) => {
       emit({ type: 'log', level: 'info', text: text.replace(/\n$/, '') });
@@ -141,7 +145,9 @@ function usageError(error: CommanderError): UsageError {
   const suggestion = /\n?\((Did you mean [^)]*)\)/s.exec(text);
   const message = text.replace(/\n?\(Did you mean [^)]*\)/s, '');
   const hint = suggestion?.[1]
-    ? suggestion[1].replace(/^Did you mean one of /, 'did you mean one of ').replace(/^Did you mean /, 'did you mean ')
+    ? suggestion[1]
+        .replace(/^Did you mean one of /, 'did you mean one of ')
+        .replace(/^Did you mean /, 'did you mean ')
     : '"commeshctl --help" lists the commands, "commeshctl <command> --help" explains one';
   return new UsageError(message, { hint });
 }

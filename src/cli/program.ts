@@ -1,6 +1,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import { commands, type CommandSpec } from './commands.js';
+import { commands } from './commands.js';
 import type { Flags } from './context.js';
+import type { CommandSpec } from './spec.js';
 
 export { commands };
 

@@ -22,7 +22,7 @@ export const requirements: readonly Requirement[] = [
   {
     program: 'apt-get',
     package: 'apt',
-    purpose: 'works out which packages an image needs and checks the archive\'s signature',
+    purpose: "works out which packages an image needs and checks the archive's signature",
     commands: ['fetch'],
     group: 'build',
     version: ['--version'],
@@ -109,6 +109,14 @@ export const requirements: readonly Requirement[] = [
     program: 'qemu-system-aarch64',
     package: 'qemu-system-arm',
     purpose: 'boots a Raspberry Pi image on this machine',
+    commands: ['try'],
+    group: 'try',
+    version: ['--version'],
+  },
+  {
+    program: 'mcopy',
+    package: 'mtools',
+    purpose: "takes a Raspberry Pi image's kernel out of its boot partition",
     commands: ['try'],
     group: 'try',
     version: ['--version'],

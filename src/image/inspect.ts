@@ -122,9 +122,10 @@ export function inspector(host: Host, tools: Tools, image: string): Inspector {
             continue;
           }
           // /inode/mode/uid/gid/name/size/
-          const [, , mode, uid, gid, name, size] = line.split('/');
-          if (mode === undefined || name === undefined || name === '..' || (name === '.' && folder !== '/'))
-            continue;
+          const [, inode, mode, uid, gid, name, size] = line.split('/');
+          // Free entries have no inode.
+          if (mode === undefined || name === undefined || inode === '0') continue;
+          if (name === '..' || (name === '.' && folder !== '/')) continue;
           const bits = Number.parseInt(mode, 8);
           const path = name === '.' ? '/' : `${folder === '/' ? '' : folder}/${name}`;
           const type = NAMED_TYPES[bits >> 12] ?? 'other';

@@ -64,6 +64,7 @@ export class HttpClient {
     const proxy = await this.network.proxyFor(url);
     const login = credentials(url);
     const sent: Record<string, string> = {
+      host: url.host,
       'user-agent': 'commeshctl',
       ...headers,
       ...(login === null ? {} : { authorization: login }),
@@ -81,7 +82,7 @@ export class HttpClient {
         options = {
           hostname: bare(url),
           path,
-          agent: false,
+          // Without an agent: only then Node uses the connection it is given.
           createConnection: () =>
             tls.connect({
               socket,
@@ -90,7 +91,7 @@ export class HttpClient {
             }),
         };
       } else {
-        Object.assign(sent, proxyHeaders, { host: url.host });
+        Object.assign(sent, proxyHeaders);
         secure = proxy.protocol === 'https:';
         options = {
           hostname: bare(proxy),

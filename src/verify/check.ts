@@ -41,6 +41,8 @@ export interface CheckContext {
   readonly dialer: Dialer;
   /** Aborted by Ctrl-C or when the check has run too long. */
   readonly signal: AbortSignal;
+  /** Aborted by Ctrl-C only: for what outlives one check. */
+  readonly interrupted: AbortSignal;
   /** The shared connection, made on first use. */
   ssh(): Promise<Ssh>;
   /** What one script saw on the kit, gathered once for all checks. */

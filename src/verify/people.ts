@@ -77,7 +77,7 @@ export function people(context: CheckContext, domain: string): Promise<People> {
       accounts.set(account, null);
       const session = await openXmpp(chatRoute(context, domain, kind), login, {
         invite,
-        signal: context.host.signal,
+        signal: context.interrupted,
       });
       tokens.delete(invite);
       accounts.set(account, session);
@@ -166,13 +166,13 @@ echo @@
 prosodyctl shell user list ${quote(domain)} ${quote(`^${PREFIX.replace('-', '%-')}`)} </dev/null 2>&1`,
     timeoutMs: 60_000,
   });
-  const still = ownAccounts(stdout.split('@@')[1] ?? '', domain).filter((account) =>
-    accounts.includes(account),
-  );
+  const [said = '', list = ''] = stdout.split('@@');
+  // Prosody 13 ends the list with "OK: Showing …"; without it nothing is known.
+  if (!/^OK: /m.test(list))
+    throw new WorkError(`it is not known whether temporary accounts are left: ${tail(list || said, 2)}`);
+  const still = ownAccounts(list, domain).filter((account) => accounts.includes(account));
   if (still.length > 0)
-    throw new WorkError(
-      `the temporary account ${still[0]} could not be removed: ${tail(stdout.split('@@')[0] ?? '', 2)}`,
-    );
+    throw new WorkError(`the temporary account ${still[0]} could not be removed: ${tail(said, 2)}`);
 }
 
 export interface ExternalService {

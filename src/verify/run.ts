@@ -11,6 +11,7 @@ import {
   type Undo,
   words,
 } from './check.js';
+import { deadline } from './deadline.js';
 import type { Dialer } from './dialer.js';
 import { offset, span } from './checks/clock.js';
 import { AS_ROOT, gatherFacts } from './facts.js';
@@ -58,7 +59,8 @@ export async function verify(host: Host, input: VerifyInput): Promise<Report> {
     results.push(result);
     input.onResult?.(result);
   };
-  const session = createSession(host, input, jobs);
+  const whole = deadline(null, host.signal);
+  const session = createSession(host, input, jobs, whole.signal);
 
   try {
     const inside = jobs.filter(({ check }) => check.vantage === 'inside');
@@ -102,6 +104,7 @@ export async function verify(host: Host, input: VerifyInput): Promise<Report> {
     );
   } finally {
     for (const result of await session.undo()) report(result);
+    whole.done();
   }
   if (host.signal.aborted) throw new InterruptedError();
 
@@ -172,20 +175,21 @@ async function runJob(
   const from = host.now();
   host.emit({ type: 'begin', id: check.kind, title });
   const base = { vantage: check.vantage, because } as const;
-  const limit = new AbortController();
-  const signal = AbortSignal.any([host.signal, limit.signal]);
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: () => void = () => {};
+  const limit = deadline(timeoutMs, session.interrupted);
   const ended = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new InterruptedError());
-    host.signal.addEventListener('abort', onAbort, { once: true });
-    timer = setTimeout(() => {
-      reject(new Error(`no end after ${Math.round(timeoutMs / 1000)} seconds`));
-      limit.abort();
-    }, timeoutMs);
+    limit.signal.addEventListener(
+      'abort',
+      () =>
+        reject(
+          host.signal.aborted
+            ? new InterruptedError()
+            : new Error(`no end after ${Math.round(timeoutMs / 1000)} seconds`),
+        ),
+      { once: true },
+    );
   });
   try {
-    const work = check.run(session.context(signal), options);
+    const work = check.run(session.context(limit.signal), options);
     const findings = await Promise.race([work, ended]);
     const milliseconds = host.now() - from;
     const failed = findings.some(({ state }) => state === 'fail');
@@ -212,19 +216,24 @@ async function runJob(
       },
     ];
   } finally {
-    clearTimeout(timer);
-    host.signal.removeEventListener('abort', onAbort);
+    limit.done();
   }
 }
 
 interface Session {
+  readonly interrupted: AbortSignal;
   ssh(): Promise<Ssh>;
   context(signal: AbortSignal): CheckContext;
   /** Runs what was registered for cleaning up; what could not be undone comes back as failures. */
   undo(): Promise<readonly CheckResult[]>;
 }
 
-function createSession(host: Host, input: VerifyInput, jobs: readonly Job[]): Session {
+function createSession(
+  host: Host,
+  input: VerifyInput,
+  jobs: readonly Job[],
+  interrupted: AbortSignal,
+): Session {
   const shared = new Map<string, Promise<unknown>>();
   const actions: ((undo: Undo) => Promise<void>)[] = [];
   const once = <T>(key: string, make: () => Promise<T>): Promise<T> => {
@@ -237,6 +246,7 @@ function createSession(host: Host, input: VerifyInput, jobs: readonly Job[]): Se
   };
   const ssh = (): Promise<Ssh> => once('ssh', () => input.ssh());
   return {
+    interrupted,
     ssh,
     context: (signal) => ({
       host,
@@ -245,6 +255,7 @@ function createSession(host: Host, input: VerifyInput, jobs: readonly Job[]): Se
       caPem: input.caPem,
       dialer: input.dialer,
       signal,
+      interrupted,
       ssh,
       facts: () =>
         once('facts', async () => {
@@ -258,7 +269,9 @@ function createSession(host: Host, input: VerifyInput, jobs: readonly Job[]): Se
     }),
     async undo() {
       const failures: CheckResult[] = [];
-      const signal = AbortSignal.timeout(UNDO_TIMEOUT_MS);
+      // Not the host's signal: undoing goes on after Ctrl-C.
+      const limit = deadline(UNDO_TIMEOUT_MS);
+      const { signal } = limit;
       let own: Promise<Ssh> | null = null;
       const undo: Undo = {
         signal,
@@ -288,6 +301,7 @@ function createSession(host: Host, input: VerifyInput, jobs: readonly Job[]): Se
       }
       for (const connection of [own, shared.get('ssh') as Promise<Ssh> | undefined])
         (await connection?.catch(() => null))?.close();
+      limit.done();
       return failures;
     },
   };
@@ -304,8 +318,7 @@ export async function setTime(host: Host, connect: () => Promise<Ssh>): Promise<
     const { code, stdout, stderr } = await ssh.exec(AS_ROOT, {
       // The fraction makes up for most of the way there.
       stdin: `date +%s.%N && date -u -s @${((host.now() + 100) / 1000).toFixed(3)} >&2 || exit 1
-[ -e /dev/rtc0 ] && hwclock -w --utc
-exit 0`,
+[ ! -x /usr/libexec/commesh/clock ] || /usr/libexec/commesh/clock save >&2`,
       timeoutMs: 30_000,
     });
     if (code !== 0)

@@ -14,18 +14,24 @@ export interface TestSshd {
 /**
  * An OpenSSH server of its own on loopback: own keys, own configuration, nothing of the machine's.
  * @param path folders that commands find programs in before all others.
+ * @param identity the keys of a site instead of fresh ones.
  * @param prepare shell lines run first in a mount namespace of its own, so that commands see other files.
  */
 export async function startSshd(
   host: Host,
   path: readonly string[] = [],
   prepare: string | null = null,
+  identity: { readonly hostKey: string; readonly authorized: string } | null = null,
 ): Promise<TestSshd> {
   const folder = await host.temporary('sshd');
   const port = await freePort();
   for (const name of ['host', 'user'])
     await host.exec(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(folder, name)]);
   await writeFile(join(folder, 'authorized'), await readFile(join(folder, 'user.pub')));
+  if (identity !== null) {
+    await writeFile(join(folder, 'host'), identity.hostKey.trimEnd() + '\n', { mode: 0o600 });
+    await writeFile(join(folder, 'authorized'), identity.authorized.trimEnd() + '\n');
+  }
   await chmod(folder, 0o755);
   // Where sshd separates its privileges; the package's unit makes it otherwise.
   if (host.uid === 0) await mkdir('/run/sshd', { recursive: true, mode: 0o755 });

@@ -139,7 +139,7 @@ export interface KitTree {
 }
 
 export interface KitOptions extends ExecOptions {
-  /** Further devices, below /dev: only ones the test made itself. */
+  /** Loop devices and their partitions (`loop0`, `loop0p1`): only ones the test made itself. */
   readonly devices?: readonly string[];
 }
 
@@ -155,10 +155,13 @@ mount -t sysfs -o ro sysfs "$at/sys"
 mount -t tmpfs -o mode=755 tmpfs "$at/run"
 mount -t tmpfs -o mode=1777 tmpfs "$at/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$at/dev"
-for node in null zero full random urandom $devices; do
-  mkdir -p "$at/dev/$(dirname "$node")"
+for node in null zero full random urandom; do
   : > "$at/dev/$node"
   mount --bind "/dev/$node" "$at/dev/$node"
+done
+for node in $devices; do
+  case $node in loop*) ;; *) echo "$node is not a device of a test" >&2; exit 1 ;; esac
+  mknod "$at/dev/$node" b $(tr : ' ' < "/sys/class/block/$node/dev")
 done
 ln -s /proc/self/fd "$at/dev/fd"
 mkdir -p "$at/run/sshd" "$at/run/lock"

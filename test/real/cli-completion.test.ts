@@ -13,7 +13,8 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'commesh-completion-'));
   for (const shell of ['bash', 'zsh', 'fish'])
     writeFileSync(join(folder, shell), execFileSync(commeshctl, ['completion', shell], { encoding: 'utf8' }));
-  for (const name of ['clinic.yaml', 'camp one.yaml', 'kit.img', 'notes.txt']) writeFileSync(join(folder, name), '');
+  for (const name of ['clinic.yaml', 'camp one.yaml', 'kit.img', 'notes.txt'])
+    writeFileSync(join(folder, name), '');
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -49,7 +50,10 @@ describe('bash', () => {
   });
 
   it('has nothing shellcheck complains about', () => {
-    const found = spawnSync('shellcheck', ['-s', 'bash', '-e', 'SC2207', 'bash'], { cwd: folder, encoding: 'utf8' });
+    const found = spawnSync('shellcheck', ['-s', 'bash', '-e', 'SC2207', 'bash'], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
     expect(found.stdout + found.stderr).toBe('');
   });
 });

@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +29,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const tmux = (...argv: string[]): string => execFileSync('tmux', ['-S', socket, ...argv], { encoding: 'utf8' });
+const tmux = (...argv: string[]): string =>
+  execFileSync('tmux', ['-S', socket, ...argv], { encoding: 'utf8' });
 const screen = (): string => tmux('capture-pane', '-p');
 
 /** Waits until the screen shows `text`; a minute is for a machine under load. */
@@ -37,7 +46,16 @@ async function shows(text: string): Promise<string> {
 function start(...argv: string[]): void {
   // The marker is put together so that the command line itself does not show it.
   const line = `cd '${folder}/work'; '${commeshctl}' ${argv.join(' ')}; printf 'ended%s\\n' "-$?"; sleep 600`;
-  const env = ['env', '-u', 'CI', '-u', 'NO_COLOR', `HOME=${folder}/home`, 'LANG=C.UTF-8', 'TERM=xterm-256color'];
+  const env = [
+    'env',
+    '-u',
+    'CI',
+    '-u',
+    'NO_COLOR',
+    `HOME=${folder}/home`,
+    'LANG=C.UTF-8',
+    'TERM=xterm-256color',
+  ];
   tmux('-f', '/dev/null', 'new-session', '-d', '-x', '100', '-y', '35', ...env, 'sh', '-c', line);
 }
 
@@ -122,7 +140,12 @@ it('makes a key only when asked to, and only when the profile is written', async
   await answer('What do people call', 'Enter');
   for (const question of ['A short name', 'Which languages', 'Which time zone', 'How many people'])
     await answer(question, 'Enter');
-  for (const question of ['What shall the kit offer', 'What will it run on', 'How do people reach', 'Daily backups'])
+  for (const question of [
+    'What shall the kit offer',
+    'What will it run on',
+    'How do people reach',
+    'Daily backups',
+  ])
     await answer(question, 'Enter');
   await answer('At what time', 'Enter');
   await answer('Which SSH key', 'Down', 'Enter');

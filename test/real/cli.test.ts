@@ -75,25 +75,32 @@ describe('Ctrl-C', () => {
     return { url: `http://127.0.0.1:${(made.address() as AddressInfo).port}/debian`, asked };
   }
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('%s ends a fetch in order and leaves no half-written file', async (signal) => {
-    const mirror = await deafMirror();
-    writeFileSync(join(folder, 'clinic.yaml'), `${PROFILE}mirror: ${mirror.url}\n`);
-    const child = spawn(commeshctl, ['fetch', 'clinic.yaml', '--cache', 'cache'], {
-      cwd: folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let stderr = '';
-    let stdout = '';
-    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-    const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
-    await Promise.race([mirror.asked, ended]);
-    child.kill(signal);
-    expect(await ended, stderr).toBe(1);
-    expect(stderr).toContain('error: interrupted');
-    expect(stdout).toBe('');
-    expect(readdirSync(folder).sort().filter((name) => name !== 'cache')).toEqual(['clinic.yaml']);
-  });
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s ends a fetch in order and leaves no half-written file',
+    async (signal) => {
+      const mirror = await deafMirror();
+      writeFileSync(join(folder, 'clinic.yaml'), `${PROFILE}mirror: ${mirror.url}\n`);
+      const child = spawn(commeshctl, ['fetch', 'clinic.yaml', '--cache', 'cache'], {
+        cwd: folder,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let stderr = '';
+      let stdout = '';
+      child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+      const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+      await Promise.race([mirror.asked, ended]);
+      child.kill(signal);
+      expect(await ended, stderr).toBe(1);
+      expect(stderr).toContain('error: interrupted');
+      expect(stdout).toBe('');
+      expect(
+        readdirSync(folder)
+          .sort()
+          .filter((name) => name !== 'cache'),
+      ).toEqual(['clinic.yaml']);
+    },
+  );
 });
 
 it('the shell scripts have nothing shellcheck complains about', () => {
@@ -109,7 +116,14 @@ it('doctor looks at this machine and gives it as data', () => {
   const states = new Map(report.findings.map((finding) => [finding.id, finding.state]));
   expect(states.get('node')).toBe('pass');
   expect([...states.keys()]).toEqual(
-    expect.arrayContaining(['program/apt-get', 'program/newuidmap', 'namespaces', 'subuid', 'emulation', 'disk']),
+    expect.arrayContaining([
+      'program/apt-get',
+      'program/newuidmap',
+      'namespaces',
+      'subuid',
+      'emulation',
+      'disk',
+    ]),
   );
 });
 
@@ -119,7 +133,10 @@ it('doctor finds what is missing and names the package', () => {
   mkdirSync(bin);
   for (const program of ['id', 'uname']) symlinkSync(`/usr/bin/${program}`, join(bin, program));
   symlinkSync(process.execPath, join(bin, 'node'));
-  const result = spawnSync(commeshctl, ['doctor', '--json'], { encoding: 'utf8', env: { PATH: bin, HOME: folder } });
+  const result = spawnSync(commeshctl, ['doctor', '--json'], {
+    encoding: 'utf8',
+    env: { PATH: bin, HOME: folder },
+  });
   expect(result.status).toBe(1);
   const report = JSON.parse(result.stdout) as { findings: { id: string; state: string; package?: string }[] };
   expect(report.findings.find((finding) => finding.id === 'program/newuidmap')).toMatchObject({

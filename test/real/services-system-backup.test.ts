@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { afterAll, describe, expect, it } from 'vitest';
+import { pullBackup } from '../../src/cli/commands/backup.js';
+import { findRepository, pushRestore } from '../../src/cli/commands/restore.js';
 import { createHost, type Host } from '../../src/host/host.js';
+import type { Ssh } from '../../src/host/ssh.js';
 import { kitTree, systemPlan, systemSecrets, type KitTree } from '../helpers/system-tree.js';
 
 const PROFILE = `
@@ -28,7 +32,9 @@ async function statusOf(kit: KitTree): Promise<Status> {
 
 /** A kit whose only thing to keep is chat's: a database, and a folder with files of different owners. */
 async function freshKit(secret?: (id: string) => string): Promise<KitTree> {
-  const kit = await kitTree(host, await systemPlan(PROFILE), secret ?? (await systemSecrets(host)), ['backup']);
+  const kit = await kitTree(host, await systemPlan(PROFILE), secret ?? (await systemSecrets(host)), [
+    'backup',
+  ]);
   // systemctl says what it would do: nothing runs here.
   await kit.sh(
     `printf '%s\\n' /srv/commesh/chat/files /srv/commesh/chat/none > /etc/commesh/backup/paths
@@ -53,9 +59,6 @@ const FILL = `${IN}
 /** What a person would call "everything is as it was": names, owners, modes, content. */
 const LOOK = `(cd /srv/commesh/chat; find . ! -name '*-wal' ! -name '*-shm' ! -name chat.sqlite -printf '%p %u %g %m %l\\n' | sort; sha256sum files/photo files/sub/hello); stat -c '%U %G %a' $db; sqlite3 -readonly $db 'SELECT count(*), sum(length(x)) FROM big'`;
 
-beforeAll(async () => {
-  await freshKit();
-});
 afterAll(() => host.close());
 
 describe('backup and restore', () => {
@@ -88,15 +91,17 @@ describe('backup and restore', () => {
        ${LOOK}`,
     );
     expect(after).toBe(before);
-    const { stdout: rows } = await kit.sh(
-      `${IN} sqlite3 -readonly $db 'SELECT count(*) > 0, count(*) % 2, sum(a != b) FROM pair'; cat /srv/commesh/systemctl; ls -A /srv/commesh/backup | tr '\\n' ' '; sqlite3 -readonly $db 'SELECT count(*) FROM pair'; cat /srv/commesh/written`,
+    const { stdout: found } = await kit.sh(
+      `${IN} sqlite3 -readonly $db "SELECT 'halves', count(*) % 2, sum(a != b) FROM pair; SELECT 'kept', count(*) FROM pair"
+       echo "written|$(cat /srv/commesh/written)"; cat /srv/commesh/systemctl; ls -A /srv/commesh/backup`,
     );
-    const [whole, stop, start, left, inBackup, written] = rows.trim().split('\n');
-    expect(whole).toBe('1|0|0');
-    expect([stop, start]).toEqual(['stop chat.service', 'start chat.service']);
-    expect(left).not.toMatch(/staging|unpacked|aside|moved|incoming/);
-    // It was indeed taken while the writer was at work.
-    expect(Number(`${left?.split(' ').at(-1) ?? ''}`) || Number(inBackup)).toBeLessThan(Number(written ?? inBackup));
+    expect(found).toContain('halves|0|0\n');
+    // It was indeed taken while the writer was at work: the writer went on after it.
+    const number = (name: string): number => Number(new RegExp(`^${name}\\|(\\d+)$`, 'm').exec(found)?.[1]);
+    expect(number('kept')).toBeGreaterThan(20);
+    expect(number('kept')).toBeLessThan(number('written'));
+    expect(found).toContain('stop chat.service\nstart chat.service\n');
+    expect(found).not.toMatch(/staging|unpacked|aside|moved|incoming/);
   });
 
   it('does not copy twice what has not changed, and keeps to the rules', async () => {
@@ -107,8 +112,8 @@ describe('backup and restore', () => {
       `${IN} for i in 1 2 3 4 5; do $b/backup; done
        restic --no-cache -q -r /srv/commesh/backup/repository --password-file /etc/commesh/backup/key snapshots --compact | grep -c quickstart`,
     );
-    // --keep-last 3; all of one day otherwise count as one.
-    expect(Number(stdout)).toBe(3);
+    // Six were made within minutes. The last three stay, and the oldest until it is a day, a week, a month old.
+    expect(Number(stdout)).toBe(4);
     expect((await statusOf(kit)).bytes).toBeLessThan(first.bytes + 100_000);
   });
 
@@ -125,6 +130,71 @@ describe('backup and restore', () => {
        $b/restore; ${LOOK}`,
     );
     expect(after).toBe(before);
+  });
+});
+
+/** Commands run in the tree as they would over SSH; the connection itself has its own tests (src/host/ssh.ts). */
+function sshInto(kit: KitTree): Ssh {
+  return {
+    async exec(command, { stdin, stdout } = {}) {
+      const result = await kit.sh(`sh -c "$1"`, [command], {
+        allowFailure: true,
+        ...(stdin instanceof Readable ? { stdin } : { input: stdin ?? '' }),
+        ...(stdout === undefined ? {} : { stdout }),
+      });
+      return { code: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+    },
+    close: () => {},
+  };
+}
+
+describe('commeshctl backup and restore', () => {
+  it('pulls a copy, then only what is new, and puts it onto a fresh kit whose history goes on', async () => {
+    const secret = await systemSecrets(host);
+    const kit = await freshKit(secret);
+    const to = await host.temporary('backups');
+    await kit.sh(FILL);
+    const first = await pullBackup(host, sshInto(kit), to);
+    expect(first.copiedBytes).toBeGreaterThan(3_000_000);
+    const { stdout: before } = await kit.sh(`${IN} echo more > /srv/commesh/chat/files/more; ${LOOK}`);
+    const second = await pullBackup(host, sshInto(kit), to);
+    expect(second.folder).toBe(first.folder);
+    expect(second.copiedFiles).toBeGreaterThan(0);
+    expect(second.copiedBytes).toBeLessThan(first.copiedBytes / 2);
+    expect((await readdir(second.folder)).sort()).toEqual(['config', 'data', 'index', 'keys', 'snapshots']);
+
+    const fresh = await freshKit(secret);
+    const folder = await findRepository(to);
+    expect(folder).toBe(second.folder);
+    const restored = await pushRestore(host, sshInto(fresh), folder);
+    expect(restored.sentBytes).toBeGreaterThan(first.copiedBytes);
+    const { stdout: after } = await fresh.sh(`${IN} ${LOOK}; ls /srv/commesh/backup`);
+    expect(after.startsWith(before)).toBe(true);
+    expect(after.slice(before.length)).toBe('repository\n');
+    // The fresh kit goes on with the same repository: its next backup is pulled into the same folder.
+    const third = await pullBackup(host, sshInto(fresh), to);
+    expect(third.folder).toBe(first.folder);
+    expect(third.copiedBytes).toBeLessThan(first.copiedBytes / 2);
+  });
+
+  it('refuses a file that is not what its name says, and keeps what it had', async () => {
+    const kit = await freshKit();
+    const to = await host.temporary('backups');
+    await kit.sh(`${FILL} $b/backup`);
+    await kit.sh(
+      `pack=$(find /srv/commesh/backup/repository/data -type f -size +100k | head -n 1); chmod u+w "$pack"; printf X | dd of="$pack" bs=1 seek=5000 conv=notrunc status=none`,
+    );
+    await expect(pullBackup(host, sshInto(kit), to)).rejects.toThrow(/arrived damaged: data\//);
+    const [folder] = await readdir(to);
+    expect(await readdir(`${to}/${folder}`)).not.toContain('snapshots');
+  });
+
+  it('says so when there is nothing to restore from', async () => {
+    await expect(findRepository(await host.temporary('none'))).rejects.toThrow('there is no backup in');
+    const kit = await freshKit();
+    await expect(pushRestore(host, sshInto(kit), '/nowhere', 'x; reboot')).rejects.toThrow(
+      'not the id of a snapshot',
+    );
   });
 });
 
@@ -160,7 +230,9 @@ describe('when something goes wrong', () => {
 
   it('another key, another snapshot, no repository: each in words', async () => {
     const kit = await freshKit();
-    expect(await refused(kit, '$b/restore')).toContain('there is no backup in /srv/commesh/backup/repository');
+    expect(await refused(kit, '$b/restore')).toContain(
+      'there is no backup in /srv/commesh/backup/repository',
+    );
     await kit.sh(`${FILL} $b/backup`);
     expect(await refused(kit, '$b/restore --snapshot 12345678')).toContain('there is no snapshot "12345678"');
     await kit.sh('echo another > /etc/commesh/backup/key');
@@ -169,14 +241,18 @@ describe('when something goes wrong', () => {
 
   it('a plug pulled in the middle of a restore: the next start goes back to what was', async () => {
     const kit = await freshKit();
-    const { stdout: before } = await kit.sh(`${FILL} $b/backup; echo later > /srv/commesh/chat/files/later; ${LOOK}`);
+    const { stdout: before } = await kit.sh(
+      `${FILL} $b/backup; echo later > /srv/commesh/chat/files/later; ${LOOK}`,
+    );
     // mv is where the data changes hands; the second one never happens.
     await refused(
       kit,
       `mkdir -p /tmp/bin; printf '#!/bin/sh\\necho x >> /tmp/moves; [ "$(wc -l < /tmp/moves)" -lt 3 ] || kill -9 "$PPID"\\nexec /usr/bin/mv "$@"\\n' > /tmp/bin/mv; chmod +x /tmp/bin/mv
        PATH=/tmp/bin:$PATH $b/restore`,
     );
-    const { stdout: after } = await kit.sh(`${IN} test -s /srv/commesh/backup/moved; $b/restore --undo; ${LOOK}; ls -A /srv/commesh/backup`);
+    const { stdout: after } = await kit.sh(
+      `${IN} test -s /srv/commesh/backup/moved; $b/restore --undo; ${LOOK}; ls -A /srv/commesh/backup`,
+    );
     expect(after.startsWith(before)).toBe(true);
     expect(after.slice(before.length)).not.toMatch(/aside|moved|unpacked/);
   });
@@ -184,9 +260,9 @@ describe('when something goes wrong', () => {
   it('only one at a time', async () => {
     const kit = await freshKit();
     await kit.sh('mkdir -p /srv/commesh/backup');
-    expect(
-      await refused(kit, 'exec 8> /srv/commesh/backup/.lock; flock 8; $b/backup'),
-    ).toContain('is running already');
+    expect(await refused(kit, 'exec 8> /srv/commesh/backup/.lock; flock 8; $b/backup')).toContain(
+      'is running already',
+    );
   });
 });
 
@@ -211,13 +287,18 @@ describe('the USB disk', () => {
   const plug = (device: string): string =>
     `mkdir -p /dev/disk/by-label; ln -sf ${device} /dev/disk/by-label/COMMESH-BACKUP; `;
 
-  it.each(['mkfs.ext4 -q -L COMMESH-BACKUP', 'mkfs.vfat -F 32 -n COMMESH-BAC'])(
+  const exfat = /^\texfat$/m.test(readFileSync('/proc/filesystems', 'utf8'));
+  it.each(['mkfs.ext4 -q -L COMMESH-BACKUP', ...(exfat ? ['mkfs.exfat -q -L COMMESH-BACKUP'] : [])])(
     'is used when it is there, and left unmounted (%s)',
     async (format) => {
       const kit = await freshKit();
       const { device, name } = await usbDisk(format);
       const options = { devices: [name] };
-      const { stdout: before } = await kit.sh(`${plug(device)} ${FILL} ${LOOK}; $b/backup; ! grep commesh-backup-disk /proc/mounts`, [], options);
+      const { stdout: before } = await kit.sh(
+        `${plug(device)} ${FILL} ${LOOK}; $b/backup; ! grep commesh-backup-disk /proc/mounts`,
+        [],
+        options,
+      );
       expect(await statusOf(kit)).toMatchObject({ ok: true, place: 'usb', note: '' });
       const { stdout: after } = await kit.sh(
         `${plug(device)} ${IN} test ! -e /srv/commesh/backup/repository; rm -rf /srv/commesh/chat; install -d -o _chrony -g _chrony -m 0750 /srv/commesh/chat; $b/restore; ${LOOK}`,
@@ -231,13 +312,18 @@ describe('the USB disk', () => {
   it("takes the kit's own disk when the USB disk is of another site, full of nonsense or gone", async () => {
     const kit = await freshKit();
     const { device, name } = await usbDisk('mkfs.ext4 -q -L COMMESH-BACKUP');
-    await kit.sh(`${plug(device)} ${FILL} $b/backup; echo another > /etc/commesh/backup/key; $b/backup`, [], { devices: [name] });
+    await kit.sh(`${plug(device)} ${FILL} $b/backup; echo another > /etc/commesh/backup/key; $b/backup`, [], {
+      devices: [name],
+    });
     expect(await statusOf(kit)).toMatchObject({ ok: true, place: 'data' });
     expect((await statusOf(kit)).note).toContain('another site');
-    await kit.sh(`${plug(device)} ${IN} dd if=/dev/zero of=${device} bs=1M count=2 status=none; $b/backup`, [], { devices: [name] });
+    await kit.sh(
+      `${plug(device)} ${IN} dd if=/dev/zero of=${device} bs=1M count=2 status=none; $b/backup`,
+      [],
+      { devices: [name] },
+    );
     expect((await statusOf(kit)).note).toContain('file system the kit cannot use');
     await kit.sh(`${IN} $b/backup`);
     expect(await statusOf(kit)).toMatchObject({ ok: true, place: 'data', note: '' });
-    await mkdir(kit.path('/srv/commesh/backup'), { recursive: true });
   });
 });

@@ -32,6 +32,8 @@ afterAll(() => host.close());
  */
 const NETWORK = `
 ip link set lo up
+# The kit's own settings, as far as they belong to a network namespace: without IPv6 no neighbour is asked for.
+grep '^net\\.ipv6\\.' /etc/sysctl.d/90-commesh.conf | sysctl --quiet --load=-
 ip link add kit0 type bridge
 ip address add "$1" dev kit0
 ip link set kit0 up

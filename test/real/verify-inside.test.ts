@@ -293,7 +293,7 @@ describe('backups', () => {
     await status({ finished: new Date(Date.now() - 100 * 3_600_000).toISOString() });
     expect(await told()).toMatch(/^fail: the last one is 4 days old/);
     await status({ ok: false, message: 'the disk is full' });
-    expect(await told()).toBe('fail: the last backup failed: the disk is full');
+    expect(await told()).toBe('fail: the last backup failed: the disk is full; there is no good one yet');
     await onKit('echo "{" >/srv/commesh/backup/status.json');
     expect(await told()).toMatch(/^fail: the note about the last backup cannot be read/);
   });
@@ -303,9 +303,9 @@ describe('identity', () => {
   test('the right kit, another one, none', async () => {
     const told = async (): Promise<string | undefined> => (await run({}, 'identity'))['identity'];
     expect(await told()).toMatch(/^fail: the kit does not say/);
-    await onKit(`echo '{"name":"kit","domain":"kit.home.arpa"}' >/etc/commesh/kit.json`);
+    await onKit(`echo '{"site":"kit","domain":"kit.home.arpa"}' >/etc/commesh/kit.json`);
     expect(await told()).toBe('pass: it is the kit of the site "kit"');
-    await onKit(`echo '{"name":"clinic"}' >/etc/commesh/kit.json`);
+    await onKit(`echo '{"site":"clinic"}' >/etc/commesh/kit.json`);
     expect(await told()).toBe('fail: the kit belongs to the site "clinic", this profile describes "kit"');
   });
 });

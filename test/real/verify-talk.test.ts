@@ -157,3 +157,27 @@ test('a chat server that lets everybody in is found', async () => {
     await door.stop();
   }
 });
+
+test("the chat server's own complaints are told in words", async () => {
+  const report = await verify(host, {
+    ...input(),
+    plan: planWith({
+      checks: [
+        {
+          kind: 'prosody-check',
+          title: 'the chat server finds nothing wrong with itself',
+          options: {},
+          service: 'prosody',
+          because,
+        },
+      ],
+    }),
+    only: ['prosody-check'],
+  });
+  const [, general, features] = report.results;
+  // This small server lacks what a kit has, and nothing answers for its names here.
+  expect(general).toMatchObject({ id: 'prosody-check/check', state: 'fail' });
+  expect(general?.reason).toMatch(/^prosodyctl check: \S/);
+  expect(features).toMatchObject({ id: 'prosody-check/features', state: 'fail' });
+  expect(features?.reason).toMatch(/^prosodyctl check features: missing /);
+});

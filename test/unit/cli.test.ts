@@ -51,8 +51,8 @@ writeFileSync(
 );
 
 describe('help', () => {
-  // UPDATE_GOLDEN=1 writes the texts anew; read the difference before you keep it.
-  const update = process.env['UPDATE_GOLDEN'] === '1';
+  // UPDATE_EXPECTED=1 writes the texts anew; read the difference before you keep it.
+  const update = process.env['UPDATE_EXPECTED'] === '1';
   const names = ['commeshctl', ...commands.map((command) => command.name)];
   it.each(names)('of %s is the golden one', async (name) => {
     const { code, stdout, stderr } = await run(...(name === 'commeshctl' ? [] : [name]), '--help');

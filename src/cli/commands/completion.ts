@@ -1,5 +1,6 @@
-import { commands, type CommandSpec, type Shell } from '../commands.js';
+import { commands } from '../commands.js';
 import { createProgram } from '../program.js';
+import type { CommandSpec, Shell } from '../spec.js';
 
 /** What may stand at a place: fixed words, files of a kind, or nothing known. */
 interface Place {
@@ -35,19 +36,17 @@ function completed(): readonly Completed[] {
   const shared = program.options.filter((option) => option.long !== '--version');
   return program.commands.map((command) => {
     const spec = commands.find((entry) => entry.name === command.name());
-    const flags = [...command.options.filter((option) => !option.hidden), ...shared].map(
-      (option): Flag => ({
-        names: [option.short, option.long].filter((name) => name !== undefined),
-        text: option.description,
-        value:
-          option.required || option.optional
-            ? {
-                words: option.argChoices ?? [],
-                files: option.long === '--cache' ? 'path' : filesOf(spec, option.flags),
-              }
-            : null,
-      }),
-    );
+    const flags = [...command.options.filter((option) => !option.hidden), ...shared].map((option): Flag => ({
+      names: [option.short, option.long].filter((name) => name !== undefined),
+      text: option.description,
+      value:
+        option.required || option.optional
+          ? {
+              words: option.argChoices ?? [],
+              files: option.long === '--cache' ? 'path' : filesOf(spec, option.flags),
+            }
+          : null,
+    }));
     flags.push({ names: ['-h', '--help'], text: 'show this help', value: null });
     return {
       name: command.name(),
@@ -84,7 +83,7 @@ function bash(tree: readonly Completed[]): string {
     "    image) pattern='*.img*' ;;",
     '    *) COMPREPLY=($(compgen -f -- "$cur")); return ;;',
     '  esac',
-    '  local IFS=$\'\\n\'',
+    "  local IFS=$'\\n'",
     '  COMPREPLY=($(compgen -d -- "$cur"))',
     '  for file in $(compgen -f -- "$cur"); do',
     '    # shellcheck disable=SC2053 # a pattern',
@@ -199,11 +198,15 @@ function fish(tree: readonly Completed[]): string {
   };
   const lines = ['# fish completion for commeshctl', 'complete -c commeshctl -f'];
   for (const command of tree)
-    lines.push(`complete -c commeshctl -n __fish_use_subcommand -a ${command.name} -d ${quote(command.summary)}`);
+    lines.push(
+      `complete -c commeshctl -n __fish_use_subcommand -a ${command.name} -d ${quote(command.summary)}`,
+    );
   for (const command of tree) {
     const when = `-n '__fish_seen_subcommand_from ${command.name}'`;
     for (const flag of command.flags) {
-      const names = flag.names.map((name) => (name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`));
+      const names = flag.names.map((name) =>
+        name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`,
+      );
       lines.push(
         `complete -c commeshctl ${when} ${names.join(' ')} -d ${quote(flag.text)}${flag.value ? value(flag.value) : ''}`,
       );

@@ -93,4 +93,3 @@ async function mend(cli: Cli, findings: readonly Finding[]): Promise<boolean> {
   }
   return true;
 }
-

@@ -34,7 +34,11 @@ export interface InitFlags {
 }
 
 /** Asks, or takes flags, and writes a new profile. */
-export async function runInit(cli: Cli, file: string | undefined, flags: Partial<InitFlags>): Promise<number> {
+export async function runInit(
+  cli: Cli,
+  file: string | undefined,
+  flags: Partial<InitFlags>,
+): Promise<number> {
   if (file !== undefined && existsSync(file)) throw existsError(file);
   if (!flags.yes && !cli.interactive)
     throw new UsageError('there is no terminal here to ask questions on', {
@@ -51,7 +55,8 @@ export async function runInit(cli: Cli, file: string | undefined, flags: Partial
   };
   const given = await fromFlags(flags, facts);
   const targetOf = (answers: Answers): string => file ?? `profiles/${answers.name}.yaml`;
-  const judge = (answers: Answers): readonly Diagnostic[] => judgeAnswers(answers, services, targetOf(answers));
+  const judge = (answers: Answers): readonly Diagnostic[] =>
+    judgeAnswers(answers, services, targetOf(answers));
 
   const answers = flags.yes
     ? complete(given, withoutGuesses(facts))
@@ -75,7 +80,10 @@ export function judgeAnswers(
 ): readonly Diagnostic[] {
   // A missing country must not hide what else is wrong.
   const country = answers.country === '' ? 'KE' : answers.country;
-  const text = profileText({ ...answers, country }, services.filter((service) => !service.always));
+  const text = profileText(
+    { ...answers, country },
+    services.filter((service) => !service.always),
+  );
   const { diagnostics, profile } = checkProfileText(target, text, services);
   const missing: Diagnostic[] =
     answers.mode === 'access-point' && answers.country === ''
@@ -154,14 +162,16 @@ async function ask(
   let result: Answers | undefined;
   const screen = render(
     createElement(Wizard, {
-      facts,
       given,
-      judge,
-      target: (answers: Answers) => {
-        const file = targetOf(answers);
-        return existsSync(file)
-          ? { file, refusal: `${file} is there already; choose another name` }
-          : { file };
+      world: {
+        facts,
+        judge,
+        target: (answers: Answers) => {
+          const file = targetOf(answers);
+          return existsSync(file)
+            ? { file, refusal: `${file} is there already; choose another name` }
+            : { file };
+        },
       },
       onDone: (answers: Answers) => {
         result = answers;
@@ -186,7 +196,16 @@ async function fromFlags(flags: Partial<InitFlags>, facts: Facts): Promise<Parti
     if (typeof read === 'string') throw new UsageError(`${FLAG_OF[id] ?? `--${id}`}: ${read}`);
     Object.assign(given, read);
   };
-  for (const id of ['title', 'name', 'languages', 'timezone', 'services', 'ssid', 'country', 'address'] as const)
+  for (const id of [
+    'title',
+    'name',
+    'languages',
+    'timezone',
+    'services',
+    'ssid',
+    'country',
+    'address',
+  ] as const)
     take(id, flags[id]);
   if (flags.people !== undefined) given.people = flags.people;
   if (flags.board !== undefined) given.board = flags.board;
@@ -226,7 +245,10 @@ function knownHere(cli: Cli): { timezone: string; country?: string } {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const env = cli.host.env;
   const country = /^[a-z]{2,3}_([A-Z]{2})\b/.exec(env['LC_ALL'] || env['LANG'] || '')?.[1];
-  return { timezone: /^[A-Z]\w+\/./.test(zone) && !zone.startsWith('Etc/') ? zone : 'UTC', ...(country ? { country } : {}) };
+  return {
+    timezone: /^[A-Z]\w+\/./.test(zone) && !zone.startsWith('Etc/') ? zone : 'UTC',
+    ...(country ? { country } : {}),
+  };
 }
 
 /** Without a person to say yes, nothing about the place is guessed from this machine. */

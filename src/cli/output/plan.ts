@@ -32,7 +32,11 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
   section('Disk (data partition)', diskText(plan));
   for (const set of plan.sets) {
     const title =
-      set.id === 'system' ? 'Packages' : set.id === 'boot' ? 'Packages for booting only' : `Packages (${set.id})`;
+      set.id === 'system'
+        ? 'Packages'
+        : set.id === 'boot'
+          ? 'Packages for booting only'
+          : `Packages (${set.id})`;
     section(
       `${title} for ${set.arch}: ${counted(set.packages.length, 'wish', 'wishes')}, and what they need`,
       table(
@@ -66,7 +70,7 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
     table(
       plan.ports.map((port) => [
         `${port.port}${port.to === undefined || port.to === port.port ? '' : `-${port.to}`}/${port.protocol}`,
-        port.scope === 'kit' ? 'open to the kit\'s network' : 'only on the kit itself',
+        port.scope === 'kit' ? "open to the kit's network" : 'only on the kit itself',
         port.purpose,
         from(port),
       ]),
@@ -131,7 +135,9 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
 function heading({ site }: Plan, theme: Theme): string {
   const { network } = site;
   const reach =
-    network.wifi === null ? 'joins a wired network' : `makes the Wi-Fi "${network.wifi.ssid}" (${network.wifi.country})`;
+    network.wifi === null
+      ? 'joins a wired network'
+      : `makes the Wi-Fi "${network.wifi.ssid}" (${network.wifi.country})`;
   return [
     theme.bold(`${site.title}  ${site.domain}`),
     table(
@@ -146,7 +152,10 @@ function heading({ site }: Plan, theme: Theme): string {
         ],
         ['people', String(site.people)],
         ['languages', site.languages.join(', ')],
-        ['admin', `${counted(site.admin.keys.length, 'SSH key')} of the profile, and the site's operator key`],
+        [
+          'admin',
+          `${counted(site.admin.keys.length, 'SSH key')} of the profile, and the site's operator key`,
+        ],
       ],
       2,
     ),
@@ -156,7 +165,9 @@ function heading({ site }: Plan, theme: Theme): string {
 function memoryText({ memory, site }: Plan): string {
   const share = (idle: number, person: number): string[] => [
     `${idle} MiB`,
-    person === 0 ? '' : `+ ${Math.ceil((person * site.people) / 1024)} MiB with ${counted(site.people, 'person', 'people')}`,
+    person === 0
+      ? ''
+      : `+ ${Math.ceil((person * site.people) / 1024)} MiB with ${counted(site.people, 'person', 'people')}`,
   ];
   return table(
     [

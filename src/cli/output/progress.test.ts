@@ -129,6 +129,8 @@ describe('rate', () => {
     meter.add(0, 0);
     expect(progressText({ type: 'progress', id: 'x', done: 0, total: 0, unit: 'bytes' }, meter)).toBe('');
     meter.add(5000, 0);
-    expect(progressText({ type: 'progress', id: 'x', done: 0, total: 10, unit: 'items' }, meter)).toBe('0 %, 0 of 10');
+    expect(progressText({ type: 'progress', id: 'x', done: 0, total: 10, unit: 'items' }, meter)).toBe(
+      '0 %, 0 of 10',
+    );
   });
 });

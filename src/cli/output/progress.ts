@@ -69,7 +69,8 @@ export function progressText(event: ProgressEvent, meter: Meter): string {
   const rate = meter.rate();
   if (rate !== undefined) {
     if (event.unit === 'bytes') parts.push(`${bytesText(rate)}/s`);
-    if (event.total > event.done) parts.push(`${durationText(((event.total - event.done) / rate) * 1000)} left`);
+    if (event.total > event.done)
+      parts.push(`${durationText(((event.total - event.done) / rate) * 1000)} left`);
   }
   if (event.note) parts.push(event.note);
   return parts.join(', ');

@@ -4,7 +4,8 @@ import { bootPlan } from './plan.js';
 import { initramfsConfig } from './initramfs.js';
 import { bootBytes, type BootInput, type BootPlan } from './types.js';
 
-const inputs = (...paths: readonly string[]): readonly BootInput[] => paths.map((path) => ({ path, size: 100 }));
+const inputs = (...paths: readonly string[]): readonly BootInput[] =>
+  paths.map((path) => ({ path, size: 100 }));
 const FIRMWARE = ['bootcode.bin', 'fixup.dat', 'fixup4.dat', 'start.elf', 'start4.elf', 'start4x.elf'];
 const PI = inputs(
   'vmlinuz',
@@ -33,7 +34,18 @@ const PI_OS = inputs(
   'overlays/overlay_map.dtb',
   ...FIRMWARE.map((name) => `firmware/${name}`),
 );
-const GRUB = ['biosdisk', 'part_msdos', 'fat', 'normal', 'configfile', 'linux', 'search', 'search_label', 'test', 'echo'];
+const GRUB = [
+  'biosdisk',
+  'part_msdos',
+  'fat',
+  'normal',
+  'configfile',
+  'linux',
+  'search',
+  'search_label',
+  'test',
+  'echo',
+];
 const PC = inputs(
   'vmlinuz',
   'initrd.img',
@@ -67,17 +79,45 @@ describe('a Raspberry Pi with Debian', () => {
       '/start4.elf': 'firmware/start4.elf',
       '/vmlinuz': 'vmlinuz',
     });
-    expect(text(plan, '/config.txt')).toMatchInlineSnapshot();
     expect(text(plan, '/cmdline.txt')).toBe(
       'console=ttyS1,115200 console=tty0 root=LABEL=commesh-root rootfstype=ext4 fsck.repair=yes rootwait panic=10 net.ifnames=0 quiet\n',
     );
     expect(plan.bios).toBeNull();
   });
+  it('tells the firmware what to load', () => {
+    expect(text(bootPlan('pi3', 'debian', PI), '/config.txt')).toMatchInlineSnapshot(`
+      "# Read by the Raspberry Pi's firmware before Linux starts.
+      arm_64bit=1
+      kernel=vmlinuz
+      initramfs initrd.img followkernel
+
+      # Debian's kernel brings device trees with the names mainline Linux gives them.
+      upstream_kernel=1
+
+      # A serial console on pins 8 and 10.
+      enable_uart=1
+
+      # Nothing is drawn but text: leave the memory to the services.
+      gpu_mem=32
+      disable_splash=1
+      "
+    `);
+  });
   it('says what is missing', () => {
-    expect(() => bootPlan('pi4', 'debian', PI.filter((file) => file.path !== 'firmware/start4.elf'))).toThrow(
-      'the base layer has no firmware/start4.elf for board pi4',
-    );
-    expect(() => bootPlan('pi3', 'debian', PI.filter((file) => !file.path.startsWith('dtbs/')))).toThrow('bcm*.dtb');
+    expect(() =>
+      bootPlan(
+        'pi4',
+        'debian',
+        PI.filter((file) => file.path !== 'firmware/start4.elf'),
+      ),
+    ).toThrow('the base layer has no firmware/start4.elf for board pi4');
+    expect(() =>
+      bootPlan(
+        'pi3',
+        'debian',
+        PI.filter((file) => !file.path.startsWith('dtbs/')),
+      ),
+    ).toThrow('bcm*.dtb');
   });
 });
 
@@ -159,7 +199,13 @@ describe('a PC', () => {
     `);
   });
   it('says what is missing', () => {
-    expect(() => bootPlan('pc', 'debian', PC.filter((file) => !file.path.endsWith('fat.mod')))).toThrow('fat.mod');
+    expect(() =>
+      bootPlan(
+        'pc',
+        'debian',
+        PC.filter((file) => !file.path.endsWith('fat.mod')),
+      ),
+    ).toThrow('fat.mod');
   });
   it('counts its bytes', () => {
     expect(bootBytes(plan)).toBe(400 + Buffer.byteLength(text(plan, '/EFI/debian/grub.cfg')));

@@ -11,8 +11,9 @@ import { chooseAccelerator, type Accelerator } from './accelerator.js';
 import { takeBootFiles } from './boot-files.js';
 import { qemuArguments, type Bios, type DiskBus, type Machine, type MachineOptions } from './machine.js';
 import { userNetwork, type KitPort } from './network.js';
-import { chooseForwards } from './ports.js';
+import { chooseForwards, freeUdpPorts } from './ports.js';
 import { qmpCommand } from './qmp.js';
+import { startUdpRelay } from './udp-relay.js';
 import { followLog, isHopeless, milestone } from './serial.js';
 
 const GIB = 2 ** 30;
@@ -97,7 +98,7 @@ export async function startKit(host: Host, options: KitOptions): Promise<Kit> {
   const accelerator = emulatedBoard
     ? 'tcg'
     : (options.accelerator ?? (await chooseAccelerator(host, site.arch)));
-  const fixed: Omit<MachineOptions, 'netdev'> = {
+  const fixed: Omit<MachineOptions, 'lan'> = {
     machine,
     accelerator,
     memoryMiB: site.memoryMiB,
@@ -165,22 +166,34 @@ const ATTEMPTS = 4;
 /** Starts QEMU; again with other ports when somebody took one of them in between. */
 async function launch(
   host: Host,
-  fixed: Omit<MachineOptions, 'netdev'>,
+  fixed: Omit<MachineOptions, 'lan'>,
   options: KitOptions,
 ): Promise<{ running: Running; forwards: Forwards; errors: () => string }> {
   for (let attempt = 1; ; attempt += 1) {
     const forwards = await chooseForwards(options.ports, options.usualPorts === true && attempt === 1);
-    const argv = qemuArguments({
-      ...fixed,
-      netdev: userNetwork(options.site.network, options.ports, forwards),
-    });
+    const { user, relay: relayAddress } = userNetwork(options.site.network, options.ports, forwards);
+    const [relayPort, qemuPort] = await freeUdpPorts(2);
+    const argv = qemuArguments({ ...fixed, lan: { user, relayPort, qemuPort } });
+    const relay =
+      relayAddress === null
+        ? null
+        : await startUdpRelay({
+            here: relayPort,
+            qemu: qemuPort,
+            address: relayAddress,
+            kit: options.site.network.address,
+            forwards: forwards.udp,
+          });
     let errors = '';
     const running = host.start(argv, {
       onStderrLine: (line) => {
         errors += `${line}\n`;
       },
     });
-    const ended = running.exited.then(({ exitCode }) => exitCode);
+    const ended = running.exited.then(async ({ exitCode }) => {
+      await relay?.close();
+      return exitCode;
+    });
     // It listens at its control socket once everything is set up.
     let over = false;
     void ended.then(() => {
@@ -214,7 +227,7 @@ interface Parts {
   readonly running: Running;
   readonly forwards: Forwards;
   readonly errors: () => string;
-  readonly fixed: Omit<MachineOptions, 'netdev'>;
+  readonly fixed: Omit<MachineOptions, 'lan'>;
   readonly onLine: (line: string) => void;
 }
 

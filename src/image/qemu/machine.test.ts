@@ -8,7 +8,7 @@ const options: MachineOptions = {
   processors: 2,
   disk: '/tmp/card.qcow2',
   bus: 'virtio',
-  netdev: 'user,id=lan,restrict=on',
+  lan: { user: 'user,id=tcp,restrict=on', relayPort: 41, qemuPort: 42 },
   serialLog: '/tmp/serial.log',
   consoleSocket: '/tmp/console',
   controlSocket: '/tmp/control',
@@ -31,12 +31,12 @@ describe('qemuArguments', () => {
     expect(text).toMatch(/^qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 /);
     expect(text).not.toContain('-kernel');
     expect(text).toContain('-device virtio-blk-pci,drive=card');
-    expect(text).toContain('-netdev user,id=lan,restrict=on');
+    expect(text).toContain('-netdev user,id=tcp,restrict=on');
   });
   it('has one network, and that is the one given', () => {
     for (const machine of ['pc', 'virt', 'raspi3b'] as const) {
       const argv = qemuArguments({ ...options, machine, direct });
-      expect(argv.filter((word) => word === '-netdev')).toHaveLength(1);
+      expect(argv.filter((word) => word === '-netdev')).toHaveLength(5);
       expect(argv).toContain('-nodefaults');
     }
   });
@@ -46,7 +46,7 @@ describe('qemuArguments', () => {
     expect(text).toContain('unit=0,format=raw,readonly=on,file=/c.fd');
     expect(text).toContain('unit=1,format=raw,file=/v.fd');
   });
-  it('starts arm64 with the image\'s own kernel and command line, consoles aside', () => {
+  it("starts arm64 with the image's own kernel and command line, consoles aside", () => {
     const argv = qemuArguments({ ...options, machine: 'virt', direct });
     expect(argv.slice(0, 3)).toEqual(['qemu-system-aarch64', '-machine', 'virt']);
     expect(argv[argv.indexOf('-append') + 1]).toBe('console=ttyAMA0,115200 root=LABEL=commesh-root rootwait');

@@ -21,8 +21,8 @@ export interface MachineOptions {
   /** qcow2. */
   readonly disk: string;
   readonly bus: DiskBus;
-  /** Value of `-netdev`, with id `lan`. */
-  readonly netdev: string;
+  /** The kit's LAN: value of `-netdev` for TCP (id `tcp`), and the two ends of the cable to the UDP relay. */
+  readonly lan: { readonly user: string; readonly relayPort: number; readonly qemuPort: number };
   /** Text of the serial console is added to this file. */
   readonly serialLog: string;
   /** Socket where the console can be typed at. */
@@ -36,6 +36,9 @@ export interface MachineOptions {
   /** Raw disks on USB, e.g. one for backups. */
   readonly usbDisks: readonly string[];
 }
+
+/** One of Raspberry Pi's own: with a made-up address Linux would call the card usb0. */
+const PI_MAC = 'b8:27:eb:00:00:01';
 
 /** QEMU's command line. Pure. */
 export function qemuArguments(options: MachineOptions): readonly string[] {
@@ -57,9 +60,14 @@ export function qemuArguments(options: MachineOptions): readonly string[] {
     ...firmwareArguments(firmware),
     ...directArguments(direct, machine),
     ...diskArguments(options, raspi),
-    ...['-netdev', options.netdev],
+    ...['-netdev', options.lan.user, '-netdev', 'hubport,id=port1,hubid=0,netdev=tcp'],
+    ...[
+      '-netdev',
+      `socket,id=udp,udp=127.0.0.1:${options.lan.relayPort},localaddr=127.0.0.1:${options.lan.qemuPort}`,
+    ],
+    ...['-netdev', 'hubport,id=port2,hubid=0,netdev=udp', '-netdev', 'hubport,id=lan,hubid=0'],
     ...(raspi
-      ? ['-device', 'usb-net,netdev=lan']
+      ? ['-device', `usb-net,netdev=lan,mac=${PI_MAC}`]
       : ['-device', 'virtio-net-pci,netdev=lan', '-device', 'virtio-rng-pci']),
     ...[
       '-chardev',
@@ -88,10 +96,12 @@ function directArguments(direct: DirectBoot | null, machine: Machine): readonly 
   const port = machine === 'virt' ? 'ttyAMA0' : 'ttyS1';
   const words = direct.commandLine.trim().split(/\s+/);
   const kept = words.filter((word) => !word.startsWith('console=') && word !== 'quiet');
+  // QEMU's USB network card answers to two drivers, and only cdc_ether moves packets.
+  const quirks = machine === 'virt' ? [] : ['modprobe.blacklist=cdc_subset'];
   return [
     ...['-kernel', direct.kernel, '-initrd', direct.initrd],
     ...(direct.dtb === null ? [] : ['-dtb', direct.dtb]),
-    ...['-append', [`console=${port},115200`, ...kept].join(' ')],
+    ...['-append', [`console=${port},115200`, ...kept, ...quirks].join(' ')],
   ];
 }
 

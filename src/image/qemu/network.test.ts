@@ -32,14 +32,16 @@ describe('kitPorts', () => {
 
 describe('userNetwork', () => {
   it("puts the laptop at the end of the kit's network and cuts everything else off", () => {
-    expect(userNetwork(network, ports, forwards)).toBe(
-      'user,id=lan,restrict=on,ipv6=off,net=10.77.0.0/24,host=10.77.0.254,dns=10.77.0.253,dhcpstart=10.77.0.252,' +
-        'hostfwd=tcp:127.0.0.1:20022-10.77.0.1:22,hostfwd=udp:127.0.0.1:20053-10.77.0.1:53',
-    );
+    expect(userNetwork(network, ports, forwards)).toEqual({
+      user:
+        'user,id=tcp,restrict=on,ipv6=off,net=10.77.0.0/24,host=10.77.0.254,dns=10.77.0.252,dhcpstart=10.77.0.251,' +
+        'hostfwd=tcp:127.0.0.1:20022-10.77.0.1:22',
+      relay: '10.77.0.253',
+    });
   });
   it("keeps out of the kit's way", () => {
-    expect(userNetwork({ ...network, address: '10.77.0.254' }, [], forwards)).toContain(
-      'host=10.77.0.253,dns=10.77.0.252,',
+    expect(userNetwork({ ...network, address: '10.77.0.254' }, [], forwards).user).toContain(
+      'host=10.77.0.253,dns=10.77.0.251,',
     );
   });
   it('finds room in the smallest network', () => {
@@ -49,8 +51,9 @@ describe('userNetwork', () => {
         [],
         forwards,
       ),
-    ).toBe(
-      'user,id=lan,restrict=on,ipv6=off,net=192.168.1.0/28,host=192.168.1.6,dns=192.168.1.1,dhcpstart=192.168.1.2',
-    );
+    ).toEqual({
+      user: 'user,id=tcp,restrict=on,ipv6=off,net=192.168.1.0/28,host=192.168.1.6,dns=192.168.1.1,dhcpstart=192.168.1.2',
+      relay: null,
+    });
   });
 });

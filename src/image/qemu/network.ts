@@ -27,16 +27,24 @@ export function kitPorts(
   return [...found.values()].sort((a, b) => a.protocol.localeCompare(b.protocol) || a.port - b.port);
 }
 
+/** The kit's LAN under QEMU: QEMU's own user network for TCP, and a laptop that relays UDP (`startUdpRelay`). */
+export interface KitLan {
+  /** Value of `-netdev` for the user network, id `tcp`. */
+  readonly user: string;
+  /** Address of the laptop that relays UDP; null where the network has no room for it (/30): UDP is not forwarded then. */
+  readonly relay: string | null;
+}
+
 /**
  * QEMU's user network (`-netdev user`) as the kit's own LAN. `restrict=on`: packets of the kit reach nothing but the laptop at
- * `host`, and that only as answers to a forwarded port. QEMU's own DNS and DHCP addresses have to be somewhere; they are put where
+ * `host`, and that only as answers to a forwarded TCP port. QEMU's own DNS and DHCP addresses have to be somewhere; they are put where
  * the kit is not.
  */
 export function userNetwork(
   network: Pick<NetworkSettings, 'address' | 'network' | 'broadcast' | 'prefix'>,
   ports: readonly KitPort[],
   forwards: Forwards,
-): string {
+): KitLan {
   const kit = toNumber(network.address);
   const first = toNumber(network.network) + 1;
   const last = toNumber(network.broadcast) - 1;
@@ -45,7 +53,7 @@ export function userNetwork(
     for (let one = last; one >= first && found.length < count; one -= 1) if (one !== kit) found.push(one);
     return found;
   };
-  const [laptop, dns, dhcp] = free(3);
+  const [laptop, relay, dns, dhcp] = free(4);
   if (laptop === undefined)
     throw new WorkError(`no address is left beside the kit in ${network.network}/${network.prefix}`);
   // In the smallest networks QEMU's own services lie outside: nobody asks them anyway.
@@ -54,24 +62,27 @@ export function userNetwork(
   const base = (toNumber(network.network) & (prefix === 0 ? 0 : -1 << (32 - prefix))) >>> 0;
   const outside: number[] = [];
   for (let one = base + 1; widened && one < base + 2 ** (32 - prefix) - 1; one += 1) {
-    if (one !== kit && one !== laptop) outside.push(one);
+    if (one !== kit && one !== laptop && one !== relay) outside.push(one);
   }
   const [dnsAt, dhcpAt] = widened ? outside : [dns, dhcp];
   if (dnsAt === undefined || dhcpAt === undefined) throw new WorkError('no address is left for QEMU');
-  return [
+  const user = [
     'user',
-    'id=lan',
+    'id=tcp',
     'restrict=on',
     'ipv6=off',
     `net=${toText(base)}/${prefix}`,
     `host=${toText(laptop)}`,
     `dns=${toText(dnsAt)}`,
     `dhcpstart=${toText(dhcpAt)}`,
-    ...ports.map(({ protocol, port }) => {
-      const here = forwards[protocol][String(port)];
-      return `hostfwd=${protocol}:${forwards.address}:${here}-${network.address}:${port}`;
-    }),
+    ...ports
+      .filter(({ protocol }) => protocol === 'tcp')
+      .map(
+        ({ port }) =>
+          `hostfwd=tcp:${forwards.address}:${forwards.tcp[String(port)]}-${network.address}:${port}`,
+      ),
   ].join(',');
+  return { user, relay: relay === undefined ? null : toText(relay) };
 }
 
 function toNumber(address: string): number {

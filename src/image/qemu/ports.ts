@@ -24,6 +24,14 @@ export async function chooseForwards(ports: readonly KitPort[], usual: boolean):
   return { address: ADDRESS, ...chosen };
 }
 
+/** Free UDP ports of this machine, all different. */
+export async function freeUdpPorts(count: 2): Promise<readonly [number, number]>;
+export async function freeUdpPorts(count: number): Promise<readonly number[]> {
+  const found = new Set<number>();
+  while (found.size < count) found.add(await listenUdp(0));
+  return [...found];
+}
+
 async function isFree(protocol: 'tcp' | 'udp', port: number): Promise<boolean> {
   try {
     await (protocol === 'tcp' ? listenTcp(port) : listenUdp(port));

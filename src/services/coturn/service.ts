@@ -173,7 +173,7 @@ function declare({ site, settings }: ServiceContext<CoturnSettings>): Declaratio
     ],
     secrets: [{ id: SECRET.secret, kind: 'token', length: 48 }],
     backup: { none: 'it keeps nothing: credentials are computed and calls are not recorded' },
-    memory: { idleMiB: 14, perPersonKiB: 200 },
+    memory: { idleMiB: 16, perPersonKiB: 200 },
     checks: [
       {
         kind: 'turn-relay',

@@ -99,7 +99,8 @@ const UNITS: readonly UnitWish[] = [
     name: 'systemd-networkd-wait-online.service',
     enabled: true,
     target: 'network-online.target',
-    active: true,
+    // Runs when something waits for the network; nothing of the kit does.
+    active: false,
   },
 ];
 

@@ -93,7 +93,7 @@ function declare(): Declaration {
     names: [{ label: '' }],
     web: [{ label: '', locations: [] }],
     backup: { none: 'it keeps nothing: its pages are part of the image' },
-    memory: { idleMiB: 8, perPersonKiB: 40 },
+    memory: { idleMiB: 10, perPersonKiB: 40 },
     checks: [
       { kind: 'http-join', title: 'plain HTTP gives only the join page and the certificate', options: {} },
       { kind: 'probe-urls', title: 'phones that look for the internet get an honest answer', options: {} },

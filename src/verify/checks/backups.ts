@@ -9,11 +9,15 @@ export interface BackupStatus {
   /** ISO 8601. */
   readonly finished: string;
   readonly ok: boolean;
+  /** ISO 8601 of the last run that succeeded; empty when none has. */
+  readonly lastGood: string;
   /** Where it lies, in words or a path. */
   readonly target: string;
   readonly snapshot: string;
   readonly bytes: number;
   readonly message: string;
+  /** What is worth knowing although it succeeded, e.g. that no USB disk is there. */
+  readonly note: string;
 }
 
 export const BACKUP_STATUS = `${DATA_ROOT}/backup/status.json`;
@@ -21,6 +25,12 @@ export const BACKUP_STATUS = `${DATA_ROOT}/backup/status.json`;
 // One missed night is no reason to worry people, two are.
 const OLD_S = 36 * 3600;
 const TOO_OLD_S = 72 * 3600;
+
+function lastGood(status: Partial<BackupStatus>): string {
+  return status.lastGood
+    ? `; the last good one is of ${status.lastGood.slice(0, 10)}`
+    : '; there is no good one yet';
+}
 
 export const check: Check = {
   kind: 'backups',
@@ -57,16 +67,21 @@ export const check: Check = {
     const target = status.target ?? 'an unknown place';
     if (status.ok !== true)
       return [
-        fail('', this.title, `the last backup failed: ${status.message ?? 'no reason given'}`, {
-          because,
-          hint: 'check the USB disk labelled COMMESH-BACKUP, then run "commeshctl backup"',
-        }),
+        fail(
+          '',
+          this.title,
+          `the last backup failed: ${status.message ?? 'no reason given'}${lastGood(status)}`,
+          {
+            because,
+            hint: 'check the USB disk labelled COMMESH-BACKUP, then run "commeshctl backup"',
+          },
+        ),
       ];
     if (!Number.isFinite(age))
       return [fail('', this.title, 'the note about the last backup has no time', { because })];
     const found = `the last one is ${span(Math.max(0, Math.round(age)))} old, on ${target}${
       typeof status.bytes === 'number' ? ` (${size(status.bytes)})` : ''
-    }`;
+    }${status.note ? `; ${status.note}` : ''}`;
     const hint = 'was the kit switched off at night? "commeshctl backup" makes one now';
     if (age > TOO_OLD_S) return [fail('', this.title, found, { because, hint })];
     if (age > OLD_S) return [warn('', this.title, found, { because, hint })];

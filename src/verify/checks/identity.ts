@@ -11,7 +11,7 @@ export const check: Check = {
     const text = (await context.facts()).of('identity', 'kit').trim();
     const { site } = context.plan;
     const hint = 'name the profile the card was built from, or build and flash it again';
-    let kit: { name?: unknown; domain?: unknown; address?: unknown };
+    let kit: { site?: unknown; domain?: unknown; address?: unknown };
     try {
       kit = JSON.parse(text) as typeof kit;
     } catch {
@@ -19,12 +19,12 @@ export const check: Check = {
         fail('', this.title, 'the kit does not say which site it belongs to', { hint, because: ['name'] }),
       ];
     }
-    if (kit.name !== site.name)
+    if (kit.site !== site.name)
       return [
         fail(
           '',
           this.title,
-          `the kit belongs to the site "${String(kit.name)}", this profile describes "${site.name}"`,
+          `the kit belongs to the site "${String(kit.site)}", this profile describes "${site.name}"`,
           {
             hint,
             because: ['name'],

@@ -33,7 +33,7 @@ export const check: Check = {
       return [pass('', this.title, 'not one packet tried to leave since it was switched on')];
     const ssh = await context.ssh();
     const { stdout } = await ssh.exec(AS_ROOT, {
-      stdin: `journalctl -q -k -b -g 'DST=' -o cat --no-pager -n 200 | grep -i commesh`,
+      stdin: `journalctl -q -k -b -g 'DST=' -o cat --no-pager -n 200 | grep 'commesh out denied'`,
       timeoutMs: 30_000,
     });
     const where = [

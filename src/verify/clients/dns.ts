@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
+import { deadline } from '../deadline.js';
 import type { Endpoint } from '../dialer.js';
 
 /** Record types used here (RFC 1035, RFC 3596, RFC 2782). */
@@ -139,14 +140,15 @@ export async function askDns(
   const query = encodeQuery(id, name, type);
   const begin = performance.now();
   const timeoutMs = options.timeoutMs ?? 5000;
-  const signal = AbortSignal.any([
-    AbortSignal.timeout(timeoutMs),
-    ...(options.signal === undefined ? [] : [options.signal]),
-  ]);
-  const answer = await (options.protocol === 'tcp'
-    ? overTcp(server, query, signal, name)
-    : overUdp(server, id, query, signal, timeoutMs, name));
-  return { ...answer, milliseconds: Math.round(performance.now() - begin) };
+  const limit = deadline(timeoutMs, options.signal);
+  try {
+    const answer = await (options.protocol === 'tcp'
+      ? overTcp(server, query, limit.signal, name)
+      : overUdp(server, id, query, limit.signal, timeoutMs, name));
+    return { ...answer, milliseconds: Math.round(performance.now() - begin) };
+  } finally {
+    limit.done();
+  }
 }
 
 function overUdp(

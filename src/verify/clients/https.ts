@@ -8,6 +8,7 @@ import {
   type ConnectionOptions,
   type PeerCertificate,
 } from 'node:tls';
+import { deadline } from '../deadline.js';
 import type { Endpoint } from '../dialer.js';
 
 export interface WebRequest {
@@ -34,6 +35,7 @@ const TIMEOUT_MS = 20_000;
 /** One request, redirects not followed. @throws Error when there is no answer or the certificate does not fit. */
 export function fetchWeb(request: WebRequest): Promise<WebAnswer> {
   const { endpoint, hostname, path, caPem, method = 'GET', body } = request;
+  const limit = deadline(TIMEOUT_MS, request.signal);
   const options = {
     host: endpoint.host,
     port: endpoint.port,
@@ -45,12 +47,9 @@ export function fetchWeb(request: WebRequest): Promise<WebAnswer> {
       ...(body === undefined ? {} : { 'Content-Length': String(body.length) }),
       ...request.headers,
     },
-    signal: AbortSignal.any([
-      AbortSignal.timeout(TIMEOUT_MS),
-      ...(request.signal === undefined ? [] : [request.signal]),
-    ]),
+    signal: limit.signal,
   };
-  return new Promise((resolve, reject) => {
+  return new Promise<WebAnswer>((resolve, reject) => {
     const call =
       caPem === undefined
         ? requestHttp(options)
@@ -70,7 +69,7 @@ export function fetchWeb(request: WebRequest): Promise<WebAnswer> {
       );
     });
     call.end(body);
-  });
+  }).finally(() => limit.done());
 }
 
 // The name on the certificate is the kit's, wherever the connection really goes.

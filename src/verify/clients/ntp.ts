@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram';
+import { deadline } from '../deadline.js';
 import type { Endpoint } from '../dialer.js';
 
 // Seconds from 1900 to 1970 (RFC 5905, section 6).
@@ -55,7 +56,7 @@ export function askTime(
 ): Promise<NtpAnswer> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
-    const all = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const limit = deadline(timeoutMs, signal);
     let sent = 0;
     const send = (): void => {
       sent = now();
@@ -64,13 +65,13 @@ export function askTime(
     const timer = setInterval(send, timeoutMs / 3);
     const end = (action: () => void): void => {
       clearInterval(timer);
-      all.removeEventListener('abort', onAbort);
+      limit.done();
       socket.close();
       action();
     };
     const onAbort = (): void =>
       end(() => reject(new Error('the kit does not answer the question for the time')));
-    all.addEventListener('abort', onAbort, { once: true });
+    limit.signal.addEventListener('abort', onAbort, { once: true });
     socket.once('error', (error) => end(() => reject(error)));
     socket.on('message', (message) => {
       try {

@@ -39,7 +39,8 @@ const DISK_NEEDED = 10e9;
 export function parseIdRanges(text: string): readonly IdRange[] {
   return text.split('\n').flatMap((line) => {
     const [owner, start, count, ...more] = line.trim().split(':');
-    if (!owner || !start || !count || more.length > 0 || !/^\d+$/.test(start) || !/^\d+$/.test(count)) return [];
+    if (!owner || !start || !count || more.length > 0 || !/^\d+$/.test(start) || !/^\d+$/.test(count))
+      return [];
     return [{ owner, start: Number(start), count: Number(count) }];
   });
 }
@@ -103,13 +104,19 @@ async function isThere(path: string, mode: number): Promise<boolean> {
 
 /** The first of the names that exists: as a file, or as a program in PATH or the system's folders. */
 async function find(host: Host, names: readonly string[]): Promise<string | undefined> {
-  const folders = [...(host.env['PATH'] ?? '').split(delimiter).filter(Boolean), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  const folders = [
+    ...(host.env['PATH'] ?? '').split(delimiter).filter(Boolean),
+    '/usr/local/sbin',
+    '/usr/sbin',
+    '/sbin',
+  ];
   for (const name of names) {
     if (isAbsolute(name)) {
       if (await isThere(name, constants.R_OK)) return name;
       continue;
     }
-    for (const folder of folders) if (await isThere(join(folder, name), constants.X_OK)) return join(folder, name);
+    for (const folder of folders)
+      if (await isThere(join(folder, name), constants.X_OK)) return join(folder, name);
   }
   return undefined;
 }
@@ -149,10 +156,13 @@ async function namespaceFinding(host: Host): Promise<Finding> {
   const base = { id: 'namespaces', title: 'user namespaces' };
   if ((await find(host, ['unshare'])) === undefined)
     return { ...base, state: 'fail', reason: 'cannot be tried without unshare', package: 'util-linux' };
-  const tried = await host.exec(['unshare', '--user', '--map-root-user', '--mount', '--net', '--pid', '--fork', 'true'], {
-    allowFailure: true,
-    timeoutMs: 20_000,
-  });
+  const tried = await host.exec(
+    ['unshare', '--user', '--map-root-user', '--mount', '--net', '--pid', '--fork', 'true'],
+    {
+      allowFailure: true,
+      timeoutMs: 20_000,
+    },
+  );
   if (tried.exitCode === 0) return { ...base, state: 'pass', reason: 'usable' };
   const restricted =
     (await readTextIfThere('/proc/sys/kernel/apparmor_restrict_unprivileged_userns'))?.trim() === '1';

@@ -65,7 +65,9 @@ export function slug(title: string): string {
 /** Every answer, with a sensible one where nobody has answered yet. */
 export function complete(given: Partial<Answers>, facts: Facts): Answers {
   const fromFile = facts.fileName === undefined ? '' : slug(facts.fileName);
-  const title = given.title ?? (given.name ?? fromFile).replace(/^./, (letter) => letter.toUpperCase()).replaceAll('-', ' ');
+  const title =
+    given.title ??
+    (given.name ?? fromFile).replace(/^./, (letter) => letter.toUpperCase()).replaceAll('-', ' ');
   const name = given.name ?? (fromFile || slug(title));
   const people = given.people ?? 8;
   const board = given.board ?? 'pi4';

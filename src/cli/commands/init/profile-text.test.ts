@@ -6,8 +6,7 @@ import { publicKeyIn } from './keys.js';
 import { profileText } from './profile-text.js';
 import { steps } from './steps.js';
 
-const KEY =
-  'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7QJ4RLKw5PbTOaZTyjRhNlpw8i52loblv/zPEXeb9Z amina@laptop';
+const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7QJ4RLKw5PbTOaZTyjRhNlpw8i52loblv/zPEXeb9Z amina@laptop';
 const facts: Facts = {
   timezone: 'UTC',
   keys: [],
@@ -46,13 +45,25 @@ describe('profileText', () => {
     });
   });
 
-  it.each(['- dash', '* star', '123', 'true', '~', "it's", 'emoji 🙂', 'قرية', '  padded', 'a: b', '{x}', '%', '@', '0x1f'])(
-    'keeps the title %j as it is',
-    (title) => {
-      const { site } = read({ title, name: 'x' }) as { site: { title: string } };
-      expect(site.title).toBe(title);
-    },
-  );
+  it.each([
+    '- dash',
+    '* star',
+    '123',
+    'true',
+    '~',
+    "it's",
+    'emoji 🙂',
+    'قرية',
+    '  padded',
+    'a: b',
+    '{x}',
+    '%',
+    '@',
+    '0x1f',
+  ])('keeps the title %j as it is', (title) => {
+    const { site } = read({ title, name: 'x' }) as { site: { title: string } };
+    expect(site.title).toBe(title);
+  });
 
   it('names no key, or the one that was made', () => {
     expect(read({ title: 'X' })).toMatchObject({ admin: { keys: [] } });
@@ -60,7 +71,9 @@ describe('profileText', () => {
   });
 
   it('writes a wired network with and without addresses, and no backup', () => {
-    expect(read({ title: 'X', mode: 'lan', dhcp: true })).toMatchObject({ network: { mode: 'lan', dhcp: true } });
+    expect(read({ title: 'X', mode: 'lan', dhcp: true })).toMatchObject({
+      network: { mode: 'lan', dhcp: true },
+    });
     const existing = read({ title: 'X', mode: 'lan', dhcp: false, address: '192.168.1.9/24', backup: false });
     expect(existing).toMatchObject({ network: { address: '192.168.1.9/24', dhcp: false }, backup: false });
     expect(existing).not.toHaveProperty('network.wifi');
@@ -96,7 +109,7 @@ describe('answers', () => {
     expect(complete({}, { ...facts, fileName: 'moyo_clinic' }).name).toBe('moyo-clinic');
   });
 
-  it('say no to more people than a Pi\'s own Wi-Fi carries', () => {
+  it("say no to more people than a Pi's own Wi-Fi carries", () => {
     expect(ownWifiRefusal('pi4', 8)).toBeNull();
     expect(ownWifiRefusal('pi4', 9)).toMatch(/router or a switch/);
     expect(ownWifiRefusal('pc', 50)).toBeNull();

@@ -18,7 +18,8 @@ export function profileText(
   offered: readonly { readonly id: string; readonly title: string }[],
   madeKey?: string,
 ): string {
-  const key = answers.key.kind === 'found' ? answers.key.line : answers.key.kind === 'make' ? madeKey : undefined;
+  const key =
+    answers.key.kind === 'found' ? answers.key.line : answers.key.kind === 'make' ? madeKey : undefined;
   const lines = [
     '# Site profile for commeshctl. Change what you like, then: commeshctl check <this file>',
     '# Lines with # in front are explanations, or settings with their usual value.',
@@ -65,7 +66,7 @@ function networkLines(answers: Answers): readonly string[] {
     return [
       '  # The kit makes its own Wi-Fi; its network sockets belong to the same network.',
       '  mode: access-point',
-      '  # The kit\'s own address, with the length of the network part.',
+      "  # The kit's own address, with the length of the network part.",
       address,
       '  wifi:',
       `    ssid: ${scalar(answers.ssid)}`,

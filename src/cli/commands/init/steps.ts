@@ -132,7 +132,7 @@ export const steps: readonly Step[] = [
     id: 'network',
     kind: 'one',
     question: 'How do people reach it?',
-    help: 'Phones come in by Wi-Fi either way: the kit\'s own, or that of a router plugged into it.',
+    help: "Phones come in by Wi-Fi either way: the kit's own, or that of a router plugged into it.",
     paths: [['network', 'mode']],
     choices: (answers) => {
       const refusal = ownWifiRefusal(answers.board, answers.people);
@@ -187,7 +187,10 @@ export const steps: readonly Step[] = [
     kind: 'text',
     question: 'Which address shall the kit have?',
     help: 'It must be free in that network and outside the range its router gives out, e.g. 192.168.1.250/24.',
-    paths: [['network', 'address'], ['network', 'dhcp']],
+    paths: [
+      ['network', 'address'],
+      ['network', 'dhcp'],
+    ],
     when: (answers) => answers.mode === 'lan' && !answers.dhcp,
     value: (answers) => answers.address,
     read: (text) => ({ address: text.trim() }),
@@ -223,7 +226,7 @@ export const steps: readonly Step[] = [
     id: 'key',
     kind: 'one',
     question: 'Which SSH key may administer the kit?',
-    help: 'Besides the site\'s operator key, which is made at the first build and kept beside the profile.',
+    help: "Besides the site's operator key, which is made at the first build and kept beside the profile.",
     paths: [['admin']],
     choices: (_answers, facts) => [
       ...facts.keys.map((key) => ({
@@ -231,7 +234,7 @@ export const steps: readonly Step[] = [
         label: key.file,
         note: key.line.split(' ').slice(2).join(' ') || (key.line.split(' ')[0] ?? ''),
       })),
-      { value: 'none', label: 'Only the site\'s operator key' },
+      { value: 'none', label: "Only the site's operator key" },
       { value: 'make', label: 'Make a new key in ~/.ssh', note: 'made when the profile is written' },
     ],
     value: ({ key }) => (key.kind === 'found' ? key.file : key.kind),

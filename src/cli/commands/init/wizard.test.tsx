@@ -1,5 +1,5 @@
 import { render } from 'ink-testing-library';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Diagnostic } from '../../../diagnostics/diagnostic.js';
 import type { Answers, Facts } from './answers.js';
 import { Wizard } from './wizard.js';
@@ -25,100 +25,136 @@ const ESC = '\u001b';
 const UP = '\u001b[A';
 const DOWN = '\u001b[B';
 
-function open(): {
-  type(...keys: string[]): Promise<string>;
-  done: () => Answers | undefined;
-} {
+interface Screen {
+  /** Presses keys, all at once. */
+  type(...keys: string[]): void;
+  /** Waits until the screen shows this, and gives it. */
+  shows(what: RegExp): Promise<string>;
+  done(): Answers | undefined;
+}
+
+function open(): Screen {
   let result: Answers | undefined;
   const screen = render(
     <Wizard
-      facts={facts}
       given={{}}
-      judge={judge}
-      target={(answers) =>
-        answers.name === 'taken' ? { file: 'taken.yaml', refusal: 'taken.yaml is there already' } : { file: 'x.yaml' }
-      }
+      world={{
+        facts,
+        judge,
+        target: (answers) =>
+          answers.name === 'taken'
+            ? { file: 'taken.yaml', refusal: 'taken.yaml is there already' }
+            : { file: 'x.yaml' },
+      }}
       onDone={(answers) => {
         result = answers;
       }}
     />,
   );
-  // Two turns of the event loop and a little: ink draws at most 32 times a second.
-  const settle = (): Promise<void> => new Promise((done) => setTimeout(done, 60));
   return {
-    async type(...keys) {
-      await settle();
-      for (const key of keys) {
-        screen.stdin.write(key);
-        await settle();
-      }
+    type(...keys) {
+      for (const key of keys) screen.stdin.write(key);
+    },
+    async shows(what) {
+      await vi.waitFor(() => expect(screen.lastFrame() ?? '').toMatch(what), { timeout: 15_000 });
       return screen.lastFrame() ?? '';
     },
     done: () => result,
   };
 }
 
+/** Opened, with the first question answered. */
+async function moyo(...keys: string[]): Promise<Screen> {
+  const screen = open();
+  await screen.shows(/1 of/);
+  screen.type('Moyo', ENTER, ...keys);
+  return screen;
+}
+
+const enters = (count: number): string[] => Array.from({ length: count }, () => ENTER);
+
 describe('the wizard', () => {
   it('goes through every question with what it proposes', async () => {
-    const { type, done } = open();
-    expect(await type()).toContain('1 of');
-    await type('Moyo', ENTER);
-    const frame = await type(...Array.from({ length: 12 }, () => ENTER));
-    expect(frame).toContain('Enter: write x.yaml');
-    await type(ENTER);
-    expect(done()).toMatchObject({ title: 'Moyo', name: 'moyo', mode: 'access-point', country: 'KE', ssid: 'moyo' });
+    const { type, shows, done } = await moyo(...enters(12));
+    await shows(/Enter: write x\.yaml/);
+    type(ENTER);
+    await vi.waitFor(() =>
+      expect(done()).toMatchObject({
+        title: 'Moyo',
+        name: 'moyo',
+        mode: 'access-point',
+        country: 'KE',
+        ssid: 'moyo',
+      }),
+    );
   });
 
   it('takes a proposal, replaces it by typing, and edits it', async () => {
-    const { type } = open();
-    await type('Moyo', ENTER);
-    expect(await type()).toContain('> moyo');
-    expect(await type('x')).toMatch(/> x\s*$/m);
-    expect(await type('y', '\u007f', 'z')).toMatch(/> xz\s*$/m);
-    expect(await type('\u001b[D', 'q')).toMatch(/> xqz\s*$/m);
+    const { type, shows } = await moyo();
+    await shows(/> moyo/);
+    type('x');
+    await shows(/> x\s*$/m);
+    type('y', '\u007f', 'z');
+    await shows(/> xz\s*$/m);
+    type('\u001b[D', 'q');
+    await shows(/> xqz\s*$/m);
+    type('\u0015', 'new');
+    await shows(/> new\s*$/m);
+  });
+
+  it('takes a paste with its line ends as answers', async () => {
+    const { type, shows } = open();
+    await shows(/1 of/);
+    type('Moyo clinic\rmoyo\rsw, en\r');
+    await shows(/Which time zone/);
   });
 
   it('does not go on with an empty title or a name that is taken', async () => {
-    const { type } = open();
-    expect(await type(ENTER)).toContain('No: give the place a name');
-    await type('Taken', ENTER);
-    expect(await type(ENTER)).toContain('No: taken.yaml is there already');
+    const { type, shows } = open();
+    await shows(/1 of/);
+    type(ENTER);
+    await shows(/No: give the place a name/);
+    type('Taken', ENTER, ENTER);
+    await shows(/No: taken\.yaml is there already/);
   });
 
   it('marks a board that will not work and does not take it', async () => {
-    const { type } = open();
-    await type('Moyo', ENTER, ENTER, ENTER, ENTER, ENTER, ENTER);
-    const frame = await type();
-    expect(frame).toContain('What will it run on');
+    const { type, shows } = await moyo(...enters(5));
+    const frame = await shows(/What will it run on/);
     expect(frame).toMatch(/Raspberry Pi 3\s+will not work: not enough memory/);
-    expect(await type(UP, ENTER)).toContain('No: not enough memory');
-    expect(await type(DOWN, ENTER)).toContain('How do people reach it');
+    type(UP, ENTER);
+    await shows(/No: not enough memory/);
+    type(DOWN, ENTER);
+    await shows(/How do people reach it/);
   });
 
   it('proposes the cable when there are more people than the Wi-Fi carries, also after going back', async () => {
-    const { type } = open();
-    await type('Moyo', ENTER, ENTER, ENTER, ENTER, ENTER, ENTER, ENTER);
-    expect(await type()).toMatch(/> The kit makes its own Wi-Fi/);
-    await type(ENTER);
-    await type(ESC, ESC, ESC, ESC);
-    expect(await type()).toContain('How many people');
-    await type('20', ENTER, ENTER, ENTER);
-    const frame = await type();
-    expect(frame).toMatch(/> By cable, with its own router/);
+    const { type, shows } = await moyo(...enters(6));
+    await shows(/> The kit makes its own Wi-Fi/);
+    type(ENTER);
+    await shows(/What shall the Wi-Fi be called/);
+    for (const question of [/How do people/, /What will it run/, /What shall the kit/, /How many people/]) {
+      type(ESC);
+      await shows(question);
+    }
+    type('20', ...enters(3));
+    const frame = await shows(/> By cable, with its own router/);
     expect(frame).toContain('will not work: a Raspberry Pi');
   });
 
   it('unmarks services', async () => {
-    const { type, done } = open();
-    await type('Moyo', ENTER, ENTER, ENTER, ENTER, ENTER);
-    expect(await type(' ')).toMatch(/\[ \] Calls/);
-    await type(ENTER, ...Array.from({ length: 8 }, () => ENTER));
-    expect(done()).toMatchObject({ services: ['prosody'] });
+    const { type, shows, done } = await moyo(...enters(4));
+    await shows(/\[x\] Calls/);
+    type(' ');
+    await shows(/\[ \] Calls/);
+    type(...enters(9));
+    await vi.waitFor(() => expect(done()).toMatchObject({ services: ['prosody'] }));
   });
 
   it('writes nothing after Ctrl-C', async () => {
-    const { type, done } = open();
-    await type('Moyo', '\u0003', ENTER);
+    const { type, done } = await moyo('\u0003', ...enters(15));
+    type(...enters(2));
+    await new Promise((resolve) => setImmediate(resolve));
     expect(done()).toBeUndefined();
   });
 });

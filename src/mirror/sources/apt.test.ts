@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import type { HostEvent } from '../../host/events.js';
+import { createHost } from '../../host/host.js';
+import { folderOf, sibling } from './apt.js';
+import { settingsFor, type NetworkSettings } from './proxy.js';
+
+describe('archives beside the main one', () => {
+  it.each([
+    ['http://m.example/debian', 'debian', 'http://m.example/debian'],
+    ['http://m.example/debian/', 'debian-security', 'http://m.example/debian-security'],
+    ['http://m.example/debian', 'raspberrypi', 'http://m.example/raspberrypi'],
+    ['http://m.example/pub/trixie-copy', 'debian-security', 'http://m.example/pub/trixie-copy-security'],
+    ['http://m.example/pub/trixie-copy', 'raspberrypi', 'http://m.example/pub/raspberrypi'],
+  ])('%s, %s', (mirror, archive, expected) => {
+    expect(sibling(mirror, archive)).toBe(expected);
+  });
+});
+
+it.each([
+  ['file:/media/stick', '/media/stick'],
+  ['file:///media/my%20stick/', '/media/my stick'],
+])('the folder of %s', (uri, folder) => {
+  expect(folderOf(uri)).toBe(folder);
+});
+
+describe('old indexes', () => {
+  const network = (ignoresAge: boolean): NetworkSettings => ({
+    aptConf: '',
+    env: {},
+    caFile: null,
+    ignoresAge,
+    proxyFor: () => Promise.resolve(null),
+  });
+
+  it.each([
+    ['auto', true, true],
+    ['auto', false, false],
+    ['http://m.example/debian', true, false],
+    ['file:/media/stick', true, false],
+  ])(
+    'mirror %s on a host that minds no age (%s) are accepted: %s, and it is told',
+    (mirror, ignoresAge, accepted) => {
+      const events: HostEvent[] = [];
+      const settings = settingsFor(
+        createHost((event) => events.push(event)),
+        network(ignoresAge),
+        mirror,
+      );
+      expect(settings.aptConf.includes('Check-Valid-Until "false"')).toBe(accepted);
+      expect(events.map((event) => event.type === 'log' && event.level)).toEqual(accepted ? ['warn'] : []);
+    },
+  );
+});
