@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // unit: pure and quick, part of `npm run check`.
@@ -5,6 +6,8 @@ import { defineConfig } from 'vitest/config';
 // kit: images built and booted, tens of minutes; one after the other.
 export default defineConfig({
   test: {
+    pool: 'forks',
+    poolOptions: { forks: { maxForks: Math.min(4, Math.max(2, availableParallelism())) } },
     projects: [
       {
         test: {
@@ -17,10 +20,10 @@ export default defineConfig({
         test: {
           name: 'real',
           include: ['test/real/**/*.test.ts'],
+          // Each file has a network and mounts of its own, so files can run beside each other.
+          globalSetup: ['test/helpers/real-setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
-          pool: 'forks',
-          poolOptions: { forks: { singleFork: true } },
         },
       },
       {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,6 +81,8 @@ export function tail(text: string, lines = TAIL_LINES): string {
  */
 export function createHost(emit: (event: HostEvent) => void = () => {}): Host & { interrupt(): void } {
   const aborter = new AbortController();
+  // Everything that runs listens here; many at once are no leak.
+  setMaxListeners(0, aborter.signal);
   const closers = new Set<() => Promise<void> | void>();
   const cleanEnv = (): Record<string, string> => ({
     PATH: [process.env['PATH'] ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(':'),

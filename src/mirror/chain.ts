@@ -44,9 +44,10 @@ export async function readPackagesOf(
       index.files.map(async (file) => {
         const match = /\/binary-([a-z0-9]+)\/Packages(\.[a-z0-9]+)?$/.exec(file.path);
         if (match === null || archs?.has(match[1] ?? '') === false) return;
-        // apt-helper tells the compression from the name, and files in the store have none.
-        const packed = join(folder, `${file.sha256}${match[2] ?? ''}`);
-        const plain = join(folder, file.path.replaceAll('/', '_'));
+        // apt-helper tells the compression from the name, and files in the store have none. Empty lists of two
+        // architectures are the same bytes, so the path makes the name.
+        const plain = join(folder, file.path.replaceAll('/', '_').replace(/Packages\.[a-z0-9]+$/, 'Packages'));
+        const packed = `${plain}.packed${match[2] ?? ''}`;
         await copyFile(files.get(file.sha256) ?? '', packed);
         await unpackIndex(host, packed, plain);
         await readPackages(plain, found);

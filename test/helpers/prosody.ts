@@ -34,7 +34,7 @@ daemonize = false
 pidfile = "${inside}/prosody.pid"
 data_path = "${inside}/data"
 admin_socket = "${inside}/admin.sock"
-log = { debug = "*console" }
+log = { info = "*console" }
 interfaces = { "127.0.0.1" }
 c2s_ports = { ${ports.c2s} }
 c2s_direct_tls_ports = { ${ports.direct} }

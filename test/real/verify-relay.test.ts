@@ -132,7 +132,6 @@ test('credentials come from the chat server as an app gets them', async () => {
       }),
       only: ['turn-relay', 'xmpp-talk'],
     });
-    if (process.env['DUMP']) console.info(prosody.output(), report.results);
     // The relay's own port answers through it: only a kit's firewall keeps that in.
     expect(
       report.results.filter(({ state }) => state !== 'pass').map(({ id, reason }) => [id, reason]),

@@ -6,7 +6,7 @@ declare module '@xmpp/client' {
   export interface Element {
     readonly name: string;
     readonly attrs: Readonly<Record<string, string | undefined>>;
-    readonly children: readonly (Element | string)[];
+    children: (Element | string)[];
     is(name: string, xmlns?: string): boolean;
     getNS(): string | undefined;
     getChild(name: string, xmlns?: string): Element | undefined;

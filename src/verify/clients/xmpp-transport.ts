@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { StringDecoder } from 'node:string_decoder';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import type { Client, TransportSocket } from '@xmpp/client';
@@ -68,7 +69,9 @@ class StreamSocket extends EventEmitter implements TransportSocket {
   #secured(socket: TLSSocket): void {
     this.#socket = socket;
     socket.once('secureConnect', () => this.emit('connect'));
-    socket.on('data', (chunk: Buffer) => this.emit('data', chunk));
+    // A letter may be cut by the end of a packet.
+    const decoder = new StringDecoder('utf8');
+    socket.on('data', (chunk: Buffer) => this.emit('data', decoder.write(chunk)));
     socket.on('error', (error) => this.emit('error', error));
     socket.on('close', () => this.emit('close'));
   }

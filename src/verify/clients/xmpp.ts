@@ -46,6 +46,18 @@ async function register(
   );
 }
 
+/**
+ * Takes stream management (XEP-0198) out of what the server offers. The library begins to count at zero after it
+ * has read what came in one packet with `<enabled/>`; a server then sees the count fall and ends the session.
+ */
+function hideStreamManagement(element: Element): void {
+  const NS = 'urn:xmpp:sm:3';
+  element.children = element.children.filter(
+    (child) => typeof child === 'string' || (child.getNS() !== NS && child.attrs['var'] !== NS),
+  );
+  for (const child of element.children) if (typeof child !== 'string') hideStreamManagement(child);
+}
+
 async function connect(
   route: XmppRoute,
   resource: string,
@@ -66,6 +78,9 @@ async function connect(
   });
   entity.reconnect.stop();
   useRoute(entity, route);
+  entity.prependListener('element', (element: Element) => {
+    if (element.is('features', 'http://etherx.jabber.org/streams')) hideStreamManagement(element);
+  });
   const received: Element[] = [];
   const onStanza = new Set<() => void>();
   entity.on('stanza', (stanza: Element) => {

@@ -1,0 +1,124 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WorkError } from '../../diagnostics/errors.js';
+import { canonicalJson, sha256 } from '../../host/files.js';
+import type { Host } from '../../host/host.js';
+import { namespaceTools, type NamespaceTools } from '../../host/namespace.js';
+import { besideProfile, packageRoot } from '../../host/paths.js';
+import { initramfsConfig } from '../../image/boot/initramfs.js';
+import { archiveFolder, verifyCache } from '../../mirror/cache.js';
+import { readLock } from '../../mirror/lock.js';
+import { requestDigest } from '../../mirror/request.js';
+import { keyringsOf } from '../../mirror/sources/apt.js';
+import type { Lock, LockPackage } from '../../mirror/types.js';
+import { ensureBaseLayer } from '../../stages/base.js';
+import { planEmulation } from '../../stages/emulation.js';
+import { makeManifest, stageOf } from '../../stages/manifest.js';
+import { ensureToolsTree } from '../../stages/tools.js';
+import type { BaseLayer, Manifest } from '../../stages/types.js';
+import { findTemplate, templatePath } from '../../templates/load.js';
+import { hostArch, requestOf, type Project } from './project.js';
+
+/** What every site with the same packages shares. */
+export interface Base {
+  readonly lock: Lock;
+  readonly manifest: Manifest;
+  readonly tools: NamespaceTools;
+  readonly layer: BaseLayer;
+}
+
+/** Runs one step of the work and measures it under a name. */
+export type Clock = <T>(name: string, work: () => Promise<T>) => Promise<T>;
+
+/** The manifest of a project: plan + lock, every byte named by digest. */
+export async function manifestOf(project: Project, lock: Lock): Promise<Manifest> {
+  return makeManifest({
+    plan: project.plan,
+    lock,
+    toolsSet: `tools-${hostArch()}`,
+    recipe: await recipeDigest(),
+    initramfs: initramfsConfig(project.plan.site.board),
+    templates: templatesDigest(project),
+    layout: '1',
+  });
+}
+
+/**
+ * The lock of a project.
+ * @throws WorkError when there is none, or when it was made for other packages than the profile asks for now.
+ */
+export async function lockOf(project: Project): Promise<Lock> {
+  const path = besideProfile(project.profilePath, '.lock.json');
+  const lock = await readLock(path);
+  const fetch = `run "commeshctl fetch ${project.profilePath}" where there is a network`;
+  if (lock === null)
+    throw new WorkError(`${path} is missing: nothing has been fetched for this profile`, { hint: fetch });
+  if (lock.request !== requestDigest(requestOf(project.plan))) {
+    throw new WorkError(`${path} was made for other packages than the profile asks for now`, { hint: fetch });
+  }
+  return lock;
+}
+
+/**
+ * The first half of a build, in which nothing of a site is made: checks the whole offline cache against the lock, then makes
+ * the tools tree and the base layer, or finds them in the cache.
+ * @param cache folder of the offline cache.
+ * @param verified called once, when the cache is known to be good.
+ * @throws WorkError without a lock that fits, CacheMissError for a cache that does not fit the lock.
+ */
+export async function ensureBase(
+  host: Host,
+  project: Project,
+  cache: string,
+  clock: Clock = (_name, work) => work(),
+  verified: () => void = () => {},
+): Promise<Base> {
+  const { plan } = project;
+  const lock = await lockOf(project);
+  const manifest = await manifestOf(project, lock);
+  const toolsId = `tools-${hostArch()}`;
+  await clock('verify-cache', async () =>
+    verifyCache(host, lock, cache, [...plan.sets.map((set) => set.id), toolsId], {
+      full: true,
+      keyrings: await keyringsOf(plan.sources),
+      request: requestOf(plan),
+    }),
+  );
+  verified();
+  const debPath = (one: LockPackage): string => join(archiveFolder(cache, one.archive), one.path);
+  const set = (id: string): readonly LockPackage[] => lock.sets[id] ?? [];
+  const tree = await clock('tools', () => ensureToolsTree(host, join(cache, 'trees'), set(toolsId), debPath));
+  const emulation = await planEmulation(host, plan.site.arch, tree.path);
+  const tools = namespaceTools(host, tree.path, tree.id, emulation);
+  const layer = await clock('base', () =>
+    ensureBaseLayer(host, stageOf(manifest, 'base'), {
+      tools,
+      layersFolder: join(cache, 'layers'),
+      packages: set('system'),
+      boot: set('boot'),
+      debPath,
+    }),
+  );
+  return { lock, manifest, tools, layer };
+}
+
+/** Digest of the hooks that make the base layer. */
+async function recipeDigest(): Promise<string> {
+  const folder = join(packageRoot(), 'templates/base');
+  const names = (await readdir(folder)).sort();
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  return sha256(canonicalJson(names.map((name, at) => [name, texts[at]])));
+}
+
+/** Digest of the templates a plan uses, overrides included. */
+function templatesDigest(project: Project): string {
+  const read = (path: string): Uint8Array | null => (existsSync(path) ? readFileSync(path) : null);
+  const digests = project.plan.files
+    .filter((file) => file.kind === 'template' || file.kind === 'copy')
+    .map((file) => {
+      const found = findTemplate(templatePath(file), project.folders, read);
+      return [file.path, found === null ? '' : sha256(found.bytes)];
+    });
+  return sha256(canonicalJson(digests));
+}
