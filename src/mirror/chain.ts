@@ -46,7 +46,10 @@ export async function readPackagesOf(
         if (match === null || archs?.has(match[1] ?? '') === false) return;
         // apt-helper tells the compression from the name, and files in the store have none. Empty lists of two
         // architectures are the same bytes, so the path makes the name.
-        const plain = join(folder, file.path.replaceAll('/', '_').replace(/Packages\.[a-z0-9]+$/, 'Packages'));
+        const plain = join(
+          folder,
+          file.path.replaceAll('/', '_').replace(/Packages\.[a-z0-9]+$/, 'Packages'),
+        );
         const packed = `${plain}.packed${match[2] ?? ''}`;
         await copyFile(files.get(file.sha256) ?? '', packed);
         await unpackIndex(host, packed, plain);

@@ -1,7 +1,18 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, truncate, writeFile, cp, link, copyFile } from 'node:fs/promises';
+import {
+  copyFile,
+  cp,
+  link,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { hashFile, readTextIfThere, syncFolder } from '../host/files.js';
+import { hashFile, readTextIfThere, sha256, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
 import { packageRoot } from '../host/paths.js';
@@ -29,7 +40,7 @@ export async function ensureBaseLayer(host: Host, stage: BaseStage, inputs: Base
   const folder = join(inputs.layersFolder, stage.id.slice(0, 32));
   const known = await readTextIfThere(join(folder, '.complete'));
   // A cached layer enters the image like a package does: not unread.
-  if (known === null || (await hashFile(join(folder, 'base.tar'))).sha256 !== known.trim()) {
+  if (known === null || (await digestOf(folder)) !== known.trim()) {
     await timed(
       host,
       'base',
@@ -41,6 +52,18 @@ export async function ensureBaseLayer(host: Host, stage: BaseStage, inputs: Base
     host.emit({ type: 'end', id: 'base', state: 'cached', milliseconds: 0 });
   }
   return layerAt(folder, stage.id);
+}
+
+/** Digest over every file of a layer, by path; a file that cannot be read counts as a difference. */
+async function digestOf(folder: string): Promise<string> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile() && entry.name !== '.complete')
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+  const digests: string[] = [];
+  for (const path of paths) digests.push(`${path} ${(await hashFile(join(folder, path))).sha256}`);
+  return sha256(digests.join('\n'));
 }
 
 function layerAt(folder: string, id: string): BaseLayer {
@@ -151,7 +174,7 @@ async function makeBaseLayer(
     const { entries, end } = await indexTar(join(out, 'base.tar'));
     await truncate(join(out, 'base.tar'), end);
     await writeFile(join(out, 'index.jsonl'), entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
-    await writeFile(join(out, '.complete'), `${(await hashFile(join(out, 'base.tar'))).sha256}\n`);
+    await writeFile(join(out, '.complete'), `${await digestOf(out)}\n`);
     await syncFolder(out);
     await rm(folder, { recursive: true, force: true });
     await rename(out, folder);

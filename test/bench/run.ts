@@ -42,7 +42,8 @@ function makeSite(name: string): string {
   return path;
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
 const rows: [string, string][] = [];
@@ -78,7 +79,10 @@ try {
     rmSync(join(work, `${name}.secrets`), { recursive: true });
   }
   for (const key of ['verify-cache', 'identity', 'base', 'site', 'image', 'total']) {
-    rows.push([`second site: ${key}`, seconds(median(second.map((report) => report.timings[key] ?? Number.NaN)))]);
+    rows.push([
+      `second site: ${key}`,
+      seconds(median(second.map((report) => report.timings[key] ?? Number.NaN))),
+    ]);
   }
   const zst = build(one, join(work, 'zst.img'), '--compress', 'zst');
   rows.push(['same site again, with zst', seconds(zst.timings['total'] ?? Number.NaN)]);

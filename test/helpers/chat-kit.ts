@@ -14,6 +14,7 @@ import {
   type SrvWish,
 } from '../../src/services/contract.js';
 import { renderFile, type ReadFile } from '../../src/templates/load.js';
+import { baseTree, ownIds } from './base-tree.js';
 import { createTestCa } from './site-ca.js';
 
 /** The kit's own namespaces: its network is a cable whose other end is a phone. Arguments: tree, work folder. */
@@ -123,12 +124,7 @@ function srvOf(site: Site, services: readonly Service[]): readonly SrvWish[] {
 }
 
 /** Chat, calls and web started from their rendered files, in namespaces of their own: no systemd, no other network. */
-export async function startChatKit(
-  host: Host,
-  tree: string,
-  site: Site,
-  services: readonly Service[],
-): Promise<ChatKit> {
+export async function startChatKit(host: Host, site: Site, services: readonly Service[]): Promise<ChatKit> {
   const plan = planOf(site, services);
   const work = await host.temporary('chat-kit');
   await chmod(work, 0o755);
@@ -174,13 +170,12 @@ export async function startChatKit(
   );
   const { address, prefix } = site.network;
   const phoneAddress = `${address.replace(/\.\d+$/, '')}.2/${prefix}`;
-  const ids = host.uid === 0 ? [] : ['--user', '--map-root-user', '--map-auto'];
   const running = host.start(
     [
       'unshare',
-      ...ids,
+      ...ownIds(host),
       ...['--mount', '--net', '--pid', '--uts', '--ipc', '--fork', '--kill-child'],
-      ...['sh', '-eu', '-c', STAGE, 'sh', tree, work, `${address}/${prefix}`, phoneAddress],
+      ...['sh', '-eu', '-c', STAGE, 'sh', await baseTree(host), work, `${address}/${prefix}`, phoneAddress],
     ],
     { title: 'the kit in its namespaces' },
   );

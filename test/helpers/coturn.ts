@@ -1,4 +1,4 @@
-import { chmod, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Host } from '../../src/host/host.js';
 import { freePort, untilOpen } from './ports.js';
@@ -19,15 +19,14 @@ export async function startCoturn(
   ca: TestCa,
   extra: readonly string[] = [],
 ): Promise<TestCoturn> {
-  const { outside, inside } = await treeTemporary(host, 'coturn');
+  const folder = await treeTemporary(host, 'coturn');
   const port = await freePort();
   const tlsPort = await freePort();
   const realm = 'kit.home.arpa';
   const secret = 'a-secret-of-the-relay-test';
-  await chmod(outside, 0o755);
-  await ca.issue(outside, 'turn', ['turn.kit.home.arpa', '127.0.0.1']);
+  await ca.issue(folder, 'turn', ['turn.kit.home.arpa', '127.0.0.1']);
   await writeFile(
-    join(outside, 'turnserver.conf'),
+    join(folder, 'turnserver.conf'),
     [
       'listening-ip=127.0.0.1',
       'relay-ip=127.0.0.1',
@@ -39,8 +38,8 @@ export async function startCoturn(
       'use-auth-secret',
       `static-auth-secret=${secret}`,
       `realm=${realm}`,
-      `cert=${inside}/turn.crt`,
-      `pkey=${inside}/turn.key`,
+      `cert=${folder}/turn.crt`,
+      `pkey=${folder}/turn.key`,
       'no-multicast-peers',
       'no-tcp-relay',
       'no-rfc5780',
@@ -51,17 +50,17 @@ export async function startCoturn(
       'denied-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
       'allow-loopback-peers',
       'allowed-peer-ip=127.0.0.1',
-      `pidfile=${inside}/turn.pid`,
-      `userdb=${inside}/turndb`,
+      `pidfile=${folder}/turn.pid`,
+      `userdb=${folder}/turndb`,
       'log-file=stdout',
       ...extra,
       '',
     ].join('\n'),
   );
-  const running = await startFromTree(host, [
+  const running = await startFromTree(host, folder, [
     'turnserver',
     '-c',
-    `${inside}/turnserver.conf`,
+    `${folder}/turnserver.conf`,
     '--log-file',
     'stdout',
   ]);

@@ -1,4 +1,4 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Host } from '../../src/host/host.js';
 import { freePort, untilOpen } from './ports.js';
@@ -14,6 +14,9 @@ export interface TestProsody {
   stop(): Promise<void>;
 }
 
+/** A word of a shell command. */
+const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
+
 /** Prosody on loopback for `domain` with groups and file share, small but like the kit's. */
 export async function startProsody(
   host: Host,
@@ -21,19 +24,18 @@ export async function startProsody(
   domain: string,
   settings: { readonly turnSecret: string; readonly turnPort?: number; readonly open?: boolean },
 ): Promise<TestProsody> {
-  const { outside, inside } = await treeTemporary(host, 'prosody');
-  await chmod(outside, 0o755);
-  await mkdir(join(outside, 'data'));
-  await ca.issue(outside, 'site', [domain, `groups.${domain}`, `share.${domain}`]);
+  const folder = await treeTemporary(host, 'prosody');
+  await mkdir(join(folder, 'data'));
+  await ca.issue(folder, 'site', [domain, `groups.${domain}`, `share.${domain}`]);
   const ports = { c2s: await freePort(), direct: await freePort(), https: await freePort() };
   await writeFile(
-    join(outside, 'prosody.cfg.lua'),
+    join(folder, 'prosody.cfg.lua'),
     `
 run_as_root = true
 daemonize = false
-pidfile = "${inside}/prosody.pid"
-data_path = "${inside}/data"
-admin_socket = "${inside}/admin.sock"
+pidfile = "${folder}/prosody.pid"
+data_path = "${folder}/data"
+admin_socket = "${folder}/admin.sock"
 log = { info = "*console" }
 interfaces = { "127.0.0.1" }
 c2s_ports = { ${ports.c2s} }
@@ -42,9 +44,9 @@ s2s_ports = { }
 http_ports = { }
 https_ports = { ${ports.https} }
 https_interfaces = { "127.0.0.1" }
-ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
-https_ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
-c2s_direct_tls_ssl = { certificate = "${inside}/site.crt", key = "${inside}/site.key" }
+ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
+https_ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
+c2s_direct_tls_ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
 consider_websocket_secure = true
 modules_enabled = { "disco", "roster", "saslauth", "tls", "blocklist", "bookmarks", "carbons", "limits", "pep",
   "smacks", "vcard4", "invites", "invites_register", "register_ibr", "ping", "mam", "turn_external", "admin_shell", "websocket", "http",
@@ -65,16 +67,23 @@ Component "groups.${domain}" "muc"
 Component "share.${domain}" "http_file_share"
 `,
   );
-  const running = await startFromTree(host, ['prosody', '-F', '--config', `${inside}/prosody.cfg.lua`]);
+  const running = await startFromTree(host, folder, [
+    'prosody',
+    '-F',
+    '--config',
+    `${folder}/prosody.cfg.lua`,
+  ]);
   try {
     for (const port of Object.values(ports)) await untilOpen(port);
   } catch (error) {
     throw new Error(`Prosody does not start:\n${running.output()}`, { cause: error });
   }
-  const argv = await fromTree(['prosodyctl', '--config', `${inside}/prosody.cfg.lua`]);
-  const bin = join(outside, 'bin');
+  const argv = await fromTree(host, folder, ['prosodyctl', '--config', `${folder}/prosody.cfg.lua`]);
+  const bin = join(folder, 'bin');
   await mkdir(bin);
-  await writeFile(join(bin, 'prosodyctl'), `#!/bin/sh\nexec ${argv.join(' ')} "$@"\n`, { mode: 0o755 });
+  await writeFile(join(bin, 'prosodyctl'), `#!/bin/sh\nexec ${argv.map(quoted).join(' ')} "$@"\n`, {
+    mode: 0o755,
+  });
   return {
     ports,
     bin,

@@ -20,7 +20,8 @@ import { checkBmap, parseBmap } from '../../src/image/bmap.js';
 import { inspector, readPartitions } from '../../src/image/inspect.js';
 import type { BuiltImage, ImageSpec, TarPart } from '../../src/image/types.js';
 import { indexTar } from '../../src/stages/tar-index.js';
-import { imageTools, tarPart } from '../helpers/image-tools.js';
+import { testBase } from '../helpers/base-tree.js';
+import { tarPart } from '../helpers/tar-part.js';
 
 const host = createHost();
 let folder: string;
@@ -33,7 +34,8 @@ const SECRET = 'the-only-copy-of-this-secret-7d1c';
 const bytes = (text: string, times = 1): Buffer => Buffer.from(text.repeat(times));
 
 beforeAll(async () => {
-  tools = await imageTools(host);
+  const made = await testBase(host);
+  tools = made.tools;
   folder = await host.temporary('image-test');
   const base = await tarPart(join(folder, 'base.tar'), [
     { path: './', type: 'directory' },
@@ -78,7 +80,7 @@ beforeAll(async () => {
       bytes(`${name}\n`, Math.ceil(size / (name.length + 1))).subarray(0, size),
     );
   }
-  await host.exec(['cp', '-r', join(tools.path, 'usr/lib/grub/i386-pc'), join(boot, 'grub-i386-pc')]);
+  await host.exec(['cp', '-r', join(made.boot, 'grub-i386-pc'), join(boot, 'grub-i386-pc')]);
   spec = {
     id: 'ab'.repeat(32),
     epoch: 1_760_000_000,

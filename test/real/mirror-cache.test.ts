@@ -1,18 +1,15 @@
-/** The offline cache before a build: every kind of damage is found; apt installs from it what the lock names. */
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+/** The offline cache before a build: every kind of damage is found. */
+import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { CommeshError } from '../../src/diagnostics/errors.js';
 import { sha256 } from '../../src/host/files.js';
 import type { Lock } from '../../src/mirror/types.js';
-import { aptView } from '../../src/mirror/view.js';
 import { clearSign } from '../helpers/archive.js';
 import {
   deb,
   failure,
   fetch,
-  host,
-  keyrings,
   request,
   stranger,
   useArchives,
@@ -117,51 +114,5 @@ describe('the cache before a build', () => {
     const error = await refused(true, data as unknown as Lock);
     expect(error.message).toContain('is not what the signed index "trixie-security" lists');
     expect(error.because).toEqual(['services', 'chat']);
-  });
-
-  it('shows one set as apt sources from which apt installs exactly the locked versions', async () => {
-    const view = await aptView(host, lock, 'system', {
-      cache: join(work, 'cache'),
-      folder: join(work, 'view'),
-      keyrings: keyrings(),
-    });
-    const root = join(work, 'root');
-    for (const name of ['lists/partial', 'cache/archives/partial', 'state'])
-      await mkdir(join(root, name), { recursive: true });
-    await writeFile(join(root, 'status'), '');
-    await writeFile(join(root, 'sources.list'), view.sources.join('\n'));
-    const conf = join(root, 'apt.conf');
-    const settings = {
-      'Dir::Etc::main': '/dev/null',
-      'Dir::Etc::parts': '/dev/null',
-      'Dir::Etc::sourcelist': join(root, 'sources.list'),
-      'Dir::Etc::sourceparts': '/dev/null',
-      'Dir::Etc::preferences': join(view.folder, 'preferences'),
-      'Dir::Etc::preferencesparts': '/dev/null',
-      'Dir::State': join(root, 'state'),
-      'Dir::State::lists': join(root, 'lists'),
-      'Dir::State::status': join(root, 'status'),
-      'Dir::Cache': join(root, 'cache'),
-      'APT::Architecture': 'arm64',
-      'APT::Install-Recommends': 'false',
-      'APT::Sandbox::User': 'root',
-    };
-    await writeFile(
-      conf,
-      [
-        ...Object.entries(settings).map(([name, value]) => `${name} "${value}";`),
-        'APT::Architectures { "arm64"; };',
-      ].join('\n'),
-    );
-    const env = { APT_CONFIG: conf };
-    await host.exec(['apt-get', 'update', '-q', '-o', 'APT::Update::Error-Mode=any'], { env });
-    const names = lock.sets['system']?.map((found) => found.name) ?? [];
-    await host.exec(['apt-get', 'install', '-y', '--download-only', ...names], { env });
-    const got = (await readdir(join(root, 'cache/archives'))).filter((name) => name.endsWith('.deb'));
-    expect(got.sort()).toEqual(
-      lock.sets['system']
-        ?.map((found) => `${found.name}_${found.version.replace(':', '%3a')}_${found.arch}.deb`)
-        .sort(),
-    );
   });
 });

@@ -8,7 +8,6 @@ import { service as coturn } from '../../src/services/coturn/service.js';
 import { service as prosody } from '../../src/services/prosody/service.js';
 import { service as web } from '../../src/services/web/service.js';
 import { FINGERPRINT, startChatKit, type ChatKit } from '../helpers/chat-kit.js';
-import { tree } from '../helpers/test-tree.js';
 
 const DOMAIN = 'clinic.home.arpa';
 const ADDRESS = '10.77.0.1';
@@ -44,7 +43,7 @@ const host = createHost();
 let kit: ChatKit;
 
 beforeAll(async () => {
-  kit = await startChatKit(host, await tree(host), SITE, [coturn, prosody, web]);
+  kit = await startChatKit(host, SITE, [coturn, prosody, web]);
 }, 900_000);
 afterAll(() => host.close());
 

@@ -6,7 +6,7 @@ import { pullBackup } from '../../src/cli/commands/backup.js';
 import { findRepository, pushRestore } from '../../src/cli/commands/restore.js';
 import { createHost, type Host } from '../../src/host/host.js';
 import type { Ssh } from '../../src/host/ssh.js';
-import { kitTree, systemPlan, systemSecrets, type KitTree } from '../helpers/system-tree.js';
+import { kitTree, systemPlan, systemSecrets, type KitTree } from '../helpers/kit-tree.js';
 
 const PROFILE = `
 site: { name: quickstart, title: Quickstart }

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHost, type Host } from '../../src/host/host.js';
-import { kitTree, systemPlan, systemSecrets, type KitTree } from '../helpers/system-tree.js';
+import { kitTree, systemPlan, systemSecrets, type KitTree } from '../helpers/kit-tree.js';
 
 // Growing a mounted file system takes CAP_SYS_RESOURCE (bit 24, capabilities(7)), which containers often withhold. The
 // booted image shows the whole of it (test/kit).

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHost, type Host } from '../../src/host/host.js';
-import { kitTree, systemPlan, systemSecrets, SYSTEM_SERVICES, type KitTree } from '../helpers/system-tree.js';
+import { kitTree, systemPlan, systemSecrets, SYSTEM_SERVICES, type KitTree } from '../helpers/kit-tree.js';
 
 const LAN = `
 site: { name: quickstart, title: Quickstart }
@@ -232,8 +232,6 @@ describe('SSH', () => {
   it('lets the operator in with the key, and nobody with a password, as root, or through', async () => {
     const { stdout } = await lan.sh(
       `ip link set lo up
-       # Inside the overlay: this account is the test's own.
-       useradd --create-home --shell /bin/bash --groups sudo kit
        printf '%s\\n' "$1" > /tmp/operator; chmod 600 /tmp/operator
        printf 'x %s\\n' "$2" > /tmp/known
        /usr/sbin/sshd

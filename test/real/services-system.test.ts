@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHost, type Host } from '../../src/host/host.js';
 import { packageRoot } from '../../src/host/paths.js';
-import { kitTree, systemPlan, systemSecrets, SYSTEM_SERVICES, type KitTree } from '../helpers/system-tree.js';
+import { kitTree, systemPlan, systemSecrets, SYSTEM_SERVICES, type KitTree } from '../helpers/kit-tree.js';
 
 const LAN = `
 site: { name: quickstart, title: "Tomás's clinic \\\\\\\\ Привет", timezone: Africa/Nairobi }

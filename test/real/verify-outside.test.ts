@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createHost, type Running } from '../../src/host/host.js';
@@ -74,10 +74,9 @@ describe('names, by dnsmasq', () => {
   };
   async function dnsmasq(...lines: string[]): Promise<{ port: number; running: Running }> {
     const port = await freePort();
-    const { outside, inside } = await treeTemporary(host, 'dnsmasq');
-    await chmod(outside, 0o755);
+    const folder = await treeTemporary(host, 'dnsmasq');
     await writeFile(
-      join(outside, 'conf'),
+      join(folder, 'conf'),
       [
         `port=${port}`,
         'listen-address=127.0.0.1',
@@ -90,7 +89,13 @@ describe('names, by dnsmasq', () => {
         '',
       ].join('\n'),
     );
-    const running = await startFromTree(host, ['dnsmasq', '-k', '-C', `${inside}/conf`, '--log-facility=-']);
+    const running = await startFromTree(host, folder, [
+      'dnsmasq',
+      '-k',
+      '-C',
+      `${folder}/conf`,
+      '--log-facility=-',
+    ]);
     await untilOpen(port);
     return { port, running };
   }
@@ -131,24 +136,24 @@ describe('names, by dnsmasq', () => {
 describe('time, by chrony', () => {
   async function chrony(...lines: string[]): Promise<{ port: number; running: Running }> {
     const port = await freePort();
-    const { outside, inside } = await treeTemporary(host, 'chrony');
+    const folder = await treeTemporary(host, 'chrony');
     await writeFile(
-      join(outside, 'conf'),
+      join(folder, 'conf'),
       [
         `port ${port}`,
         'bindaddress 127.0.0.1',
         'allow 127.0.0.0/8',
         'cmdport 0',
         'bindcmdaddress /',
-        `pidfile ${inside}/pid`,
-        `driftfile ${inside}/drift`,
+        `pidfile ${folder}/pid`,
+        `driftfile ${folder}/drift`,
         'user root',
         ...lines,
         '',
       ].join('\n'),
     );
     // -x: never touches this machine's clock.
-    const running = await startFromTree(host, ['chronyd', '-x', '-d', '-f', `${inside}/conf`]);
+    const running = await startFromTree(host, folder, ['chronyd', '-x', '-d', '-f', `${folder}/conf`]);
     return { port, running };
   }
 
@@ -180,35 +185,34 @@ describe('web pages, by nginx', () => {
     '<!doctype html><html><link rel="stylesheet" href="/style.css"><a href="/site-ca.crt">CA</a><a href="/site-ca.mobileconfig">iPhone</a><a href="https://kit.home.arpa/">go</a></html>';
 
   async function nginx(site: Site = {}): Promise<{ ports: Record<number, number>; running: Running }> {
-    const { outside, inside } = await treeTemporary(host, 'nginx');
-    await chmod(outside, 0o755);
-    await mkdir(join(outside, 'www'), { mode: 0o755 });
+    const folder = await treeTemporary(host, 'nginx');
+    await mkdir(join(folder, 'www'), { mode: 0o755 });
     const der = new X509Certificate(ca.caPem).raw;
-    await writeFile(join(outside, 'www/index.html'), site.html ?? PAGE);
-    await writeFile(join(outside, 'www/style.css'), 'body { color: #000 }');
-    await writeFile(join(outside, 'www/site-ca.crt'), der);
-    await writeFile(join(outside, 'www/site-ca.mobileconfig'), `<data>${der.toString('base64')}</data>`);
+    await writeFile(join(folder, 'www/index.html'), site.html ?? PAGE);
+    await writeFile(join(folder, 'www/style.css'), 'body { color: #000 }');
+    await writeFile(join(folder, 'www/site-ca.crt'), der);
+    await writeFile(join(folder, 'www/site-ca.mobileconfig'), `<data>${der.toString('base64')}</data>`);
     await (site.issuer ?? ca).issue(
-      outside,
+      folder,
       'web',
       site.names ?? [domain, `share.${domain}`, network.address],
     );
     const ports = { 80: await freePort(), 443: await freePort() };
     await writeFile(
-      join(outside, 'conf'),
+      join(folder, 'conf'),
       `
-daemon off; pid ${inside}/pid; error_log stderr crit;
+daemon off; pid ${folder}/pid; error_log stderr crit;
 events { }
 http {
-  access_log off; client_body_temp_path ${inside}/a; proxy_temp_path ${inside}/b; fastcgi_temp_path ${inside}/c;
-  uwsgi_temp_path ${inside}/d; scgi_temp_path ${inside}/e; root ${inside}/www;
+  access_log off; client_body_temp_path ${folder}/a; proxy_temp_path ${folder}/b; fastcgi_temp_path ${folder}/c;
+  uwsgi_temp_path ${folder}/d; scgi_temp_path ${folder}/e; root ${folder}/www;
   types { text/html html; text/css css; application/x-x509-ca-cert crt; application/x-apple-aspen-config mobileconfig; }
   server { listen 127.0.0.1:${ports[80]}; ${site.http ?? 'location / { return 404; } location = / { try_files /index.html =404; } location = /style.css { } location = /site-ca.crt { } location = /site-ca.mobileconfig { }'} }
-  server { listen 127.0.0.1:${ports[443]} ssl; ssl_certificate ${inside}/web.crt; ssl_certificate_key ${inside}/web.key;
+  server { listen 127.0.0.1:${ports[443]} ssl; ssl_certificate ${folder}/web.crt; ssl_certificate_key ${folder}/web.key;
     ssl_protocols ${site.protocols ?? 'TLSv1.2 TLSv1.3'}; location / { try_files $uri /index.html =404; } }
 }`,
     );
-    const running = await startFromTree(host, ['nginx', '-e', 'stderr', '-c', `${inside}/conf`]);
+    const running = await startFromTree(host, folder, ['nginx', '-e', 'stderr', '-c', `${folder}/conf`]);
     for (const port of Object.values(ports)) await untilOpen(port);
     return { ports, running };
   }
@@ -283,13 +287,12 @@ http {
       http: 'location = /generate_204 { return 204; } location = /hotspot-detect.html { return 302 http://kit.home.arpa/; } location / { return 404; }',
     });
     const dns = await freePort();
-    const { outside, inside } = await treeTemporary(host, 'probe-dns');
-    await chmod(outside, 0o755);
+    const folder = await treeTemporary(host, 'probe-dns');
     await writeFile(
-      join(outside, 'conf'),
+      join(folder, 'conf'),
       `port=${dns}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nuser=root\npid-file=\naddress=/#/\n`,
     );
-    const names = await startFromTree(host, ['dnsmasq', '-k', '-C', `${inside}/conf`]);
+    const names = await startFromTree(host, folder, ['dnsmasq', '-k', '-C', `${folder}/conf`]);
     await untilOpen(dns);
     const told = await run('probe-urls', { tcp: honest.ports, udp: { 53: dns } });
     for (const what of ['android', 'apple', 'windows', 'firefox'])

@@ -76,7 +76,7 @@ test('without a secret and without a chat server there is nothing to try it with
 test('a wrong secret is a relay nobody can use', async () => {
   const report = told(await run(coturn, 'another secret'));
   for (const transport of ['udp', 'tcp', 'tls'])
-    expect(report[`turn-relay/${transport}`]).toBe('fail: refused with 401 Unauthorized');
+    expect(report[`turn-relay/${transport}`]).toMatch(/^fail: refused with 401/);
 });
 
 test('a relay that leads to the kit itself and elsewhere is found', async () => {

@@ -51,6 +51,8 @@ export async function bootKit(
     throw new UsageError(`--bios is for PC images; this kit's board is ${plan.site.board}`);
   }
   const kit = await startKit(cli.host, {
+    // A card of the size the profile names; a file that holds only what was written to it.
+    diskGiB: Math.floor((plan.site.storageGB * 1e9) / 2 ** 30),
     ...machine,
     image,
     site: plan.site,

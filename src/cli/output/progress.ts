@@ -67,8 +67,9 @@ export function progressText(event: ProgressEvent, meter: Meter): string {
     parts.push(amount(event.done));
   }
   const rate = meter.rate();
-  if (rate !== undefined) {
-    if (event.unit === 'bytes') parts.push(`${bytesText(rate)}/s`);
+  // Bytes come evenly; one package may take a hundred times as long as another.
+  if (rate !== undefined && event.unit === 'bytes') {
+    parts.push(`${bytesText(rate)}/s`);
     if (event.total > event.done)
       parts.push(`${durationText(((event.total - event.done) / rate) * 1000)} left`);
   }

@@ -10,7 +10,7 @@ export function complaints(output: string): readonly string[] {
   const found = lines(output).map((line) => line.trim());
   return found.filter(
     (line) =>
-      !/^(Checking |Testing |Done|All checks passed|Problems found|Success!|Feature report|Identified |Skipping |None$|OK\b)/.test(
+      !/^(Checking |Testing |Done|All checks passed|Problems found|Success!|Feature report|Identified |Skipping |Certificate: |None$|OK\b)/.test(
         line,
       ),
   );

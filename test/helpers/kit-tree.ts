@@ -1,8 +1,6 @@
-import { access, chmod, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { sha256 } from '../../src/host/files.js';
 import type { ExecOptions, ExecResult, Host } from '../../src/host/host.js';
 import { packageRoot } from '../../src/host/paths.js';
 import type { Plan } from '../../src/plan/types.js';
@@ -10,6 +8,7 @@ import { assemblePlan } from '../../src/plan/assemble.js';
 import { checkProfileText } from '../../src/profile/index.js';
 import { loadServices } from '../../src/services/registry.js';
 import { renderFile } from '../../src/templates/load.js';
+import { baseTree, ownIds } from './base-tree.js';
 
 /** The always-on services these helpers are for; web has tests of its own. */
 export const SYSTEM_SERVICES = ['system', 'network', 'dns', 'time', 'firewall', 'ssh', 'backup'];
@@ -41,93 +40,6 @@ export async function systemSecrets(host: Host): Promise<(id: string) => string>
     if (value === undefined) throw new Error(`this test has no secret "${id}"`);
     return value;
   };
-}
-
-/** Programs the system services bring, and what the tests look with; no kernel, no firmware. */
-const PACKAGES = [
-  // prettier-ignore
-  'chrony',
-  'dnsmasq-base',
-  'dosfstools',
-  'e2fsprogs',
-  'exfatprogs',
-  'fdisk',
-  'hostapd',
-  'iproute2',
-  'iw',
-  'netbase',
-  // prettier-ignore
-  'nftables',
-  'openssh-server',
-  'procps',
-  'restic',
-  'sqlite3',
-  'sudo',
-  'systemd',
-  'systemd-sysv',
-  'tzdata',
-  'udev',
-  'util-linux-extra',
-];
-const RECIPE = sha256(PACKAGES.join()).slice(0, 12);
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-/**
- * A Debian 13 tree with the programs of the always-on services: COMMESH_SYSTEM_TREE, or one made once with mmdebstrap
- * (a minute, from the archive this machine's own apt uses). Never changed by a test.
- */
-export async function systemTree(host: Host): Promise<string> {
-  const given = host.env['COMMESH_SYSTEM_TREE'];
-  if (given !== undefined && given !== '') return given;
-  const folder = join(host.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'commeshctl/test-trees');
-  const path = join(folder, `system-${RECIPE}`);
-  if (await exists(path)) return path;
-  await mkdir(folder, { recursive: true });
-  const { stdout } = await host.exec([
-    'apt-get',
-    'indextargets',
-    '--format',
-    '$(LABEL)|$(REPO_URI)',
-    'Created-By: Packages',
-  ]);
-  const archive = stdout
-    .split('\n')
-    .find((line) => line.startsWith('Debian|'))
-    ?.split('|')[1];
-  if (archive === undefined)
-    throw new Error(
-      'apt on this machine knows no Debian archive; set COMMESH_SYSTEM_TREE to a Debian 13 tree',
-    );
-  const part = `${path}.${process.pid}.part`;
-  try {
-    await host.exec(
-      [
-        'mmdebstrap',
-        '--variant=apt',
-        '--aptopt=APT::Install-Recommends "false"',
-        `--include=${PACKAGES.join(',')}`,
-        'trixie',
-        part,
-        '-',
-      ],
-      {
-        input: `deb ${archive} trixie main\n`,
-        title: 'making a Debian 13 tree for the tests',
-        env: { DEBIAN_FRONTEND: 'noninteractive' },
-      },
-    );
-    await rename(part, path);
-  } catch (error) {
-    await rm(part, { recursive: true, force: true });
-    throw error;
-  }
-  return path;
 }
 
 /** A kit's files over a Debian 13 tree, in which programs of the tree run. */
@@ -175,7 +87,7 @@ export async function kitTree(
   secrets: (id: string) => string,
   services?: readonly string[],
 ): Promise<KitTree> {
-  const tree = await systemTree(host);
+  const tree = await baseTree(host);
   const work = await host.temporary('kit-tree');
   const upper = join(work, 'upper');
   for (const name of ['upper', 'work', 'at']) await mkdir(join(work, name), { mode: 0o755 });
@@ -209,7 +121,18 @@ export async function kitTree(
     sh: (script, args = [], { devices = [], ...options } = {}) =>
       host.exec(
         [
-          ...['unshare', '--mount', '--net', '--pid', '--fork', '--kill-child', 'sh', '-euc', ENTER, 'sh'],
+          ...[
+            'unshare',
+            ...ownIds(host),
+            '--mount',
+            '--net',
+            '--pid',
+            '--ipc',
+            '--uts',
+            '--fork',
+            '--kill-child',
+          ],
+          ...['sh', '-euc', ENTER, 'sh'],
           ...[
             tree,
             upper,
