@@ -232,7 +232,11 @@ export const commands: readonly CommandSpec[] = [
         text: 'keep what the kit writes in this file, and start from it again next time',
         completes: 'path',
       },
-      { flags: '--card-size <GiB>', text: 'size of the card (default: as in the profile)', number: { least: 4, most: 2048 } },
+      {
+        flags: '--card-size <GiB>',
+        text: 'size of the card (default: as in the profile)',
+        number: { least: 4, most: 2048 },
+      },
       { flags: '--serial-log <file>', text: 'where the console is logged', completes: 'path' },
       {
         flags: '--seconds <number>',

@@ -1,10 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fetchWeb } from '../../src/verify/clients/https.js';
 import { openXmpp, xml, type XmppSession } from '../../src/verify/clients/xmpp.js';
 import type { Element } from '../../src/verify/clients/xmpp.js';
 import type { RunningKit } from './kit.js';
 
-/** Logs in at a running kit over direct TLS. */
+/** Logs in at a running kit over direct TLS; tries again for a minute, as apps do while a server starts. */
 export async function login(
+  running: RunningKit,
+  caPem: string,
+  username: string,
+  password: string,
+): Promise<XmppSession> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await loginOnce(running, caPem, username, password);
+    } catch (error) {
+      if (tries === 12) throw error;
+      await sleep(5000);
+    }
+  }
+}
+
+async function loginOnce(
   running: RunningKit,
   caPem: string,
   username: string,
