@@ -48,6 +48,8 @@ ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
 https_ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
 c2s_direct_tls_ssl = { certificate = "${folder}/site.crt", key = "${folder}/site.key" }
 consider_websocket_secure = true
+-- The tree has no resolv.conf: a layer that many sites share names no name server.
+unbound = { resolvconf = false }
 modules_enabled = { "disco", "roster", "saslauth", "tls", "blocklist", "bookmarks", "carbons", "limits", "pep",
   "smacks", "vcard4", "invites", "invites_register", "register_ibr", "ping", "mam", "turn_external", "admin_shell", "websocket", "http",
   "user_account_management" }
