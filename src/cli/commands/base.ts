@@ -7,6 +7,7 @@ import type { Host } from '../../host/host.js';
 import { namespaceTools, type NamespaceTools } from '../../host/namespace.js';
 import { besideProfile, packageRoot } from '../../host/paths.js';
 import { initramfsConfig } from '../../image/boot/initramfs.js';
+import { LAYOUT_VERSION } from '../../image/layout.js';
 import { archiveFolder, verifyCache } from '../../mirror/cache.js';
 import { readLock } from '../../mirror/lock.js';
 import { requestDigest } from '../../mirror/request.js';
@@ -40,7 +41,7 @@ export async function manifestOf(project: Project, lock: Lock): Promise<Manifest
     recipe: await recipeDigest(),
     initramfs: initramfsConfig(project.plan.site.board),
     templates: templatesDigest(project),
-    layout: '1',
+    layout: LAYOUT_VERSION,
   });
 }
 
