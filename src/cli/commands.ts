@@ -180,6 +180,12 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--compress <how>', text: 'also write a compressed image', choices: ['none', 'zst', 'xz'] },
       { flags: '--print-manifest', text: 'print the stages as JSON and build nothing' },
+      {
+        flags: '--keyring <name=file>',
+        text: 'the keys of one archive, as given to fetch',
+        repeat: true,
+        completes: 'path',
+      },
     ],
     example: [
       '$ commeshctl build-image profiles/clinic.yaml',
@@ -195,7 +201,7 @@ export const commands: readonly CommandSpec[] = [
         cache: cli.flags.cache,
         compress: (string(options, 'compress') ?? 'none') as 'none' | 'zst' | 'xz',
         printManifest: options['printManifest'] === true,
-        ...given({ output: string(options, 'output') }),
+        ...given({ output: string(options, 'output'), keyrings: strings(options, 'keyring') }),
       });
       if (result === null) cli.out(JSON.stringify(manifest, null, 2));
       else if (cli.flags.json) cli.out(JSON.stringify(result.report, null, 2));

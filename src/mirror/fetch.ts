@@ -5,6 +5,7 @@ import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError, InterruptedError, WorkError } from '../diagnostics/errors.js';
 import { syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
+import type { PlanSource } from '../plan/types.js';
 import { archiveFolder, Cache, storePath } from './cache.js';
 import { download, takeFile, WrongBytesError, type Wanted } from './download.js';
 import { GoneError, HttpClient } from './http.js';
@@ -86,9 +87,15 @@ export async function fetchRequest(host: Host, options: FetchOptions): Promise<F
     }
     const network = settingsFor(host, await readNetworkSettings(host), options.settings.mirror);
     const places = await locateArchives(request.sources, options.settings);
-    const { lock, indexFiles } = await resolveAt(host, request, places, network, (root) =>
+    const trusted = {
+      ...request,
+      sources: withGivenKeys(host, request.sources, options.settings.keyrings ?? {}),
+    };
+    const { lock: resolved, indexFiles } = await resolveAt(host, trusted, places, network, (root) =>
       seedLists(root, request.sources, cache.folder),
     );
+    // What was asked for is the plan's; who was trusted for it is the person's, and stands in `signedBy`.
+    const lock: Lock = { ...resolved, request: digest };
     await adopt(cache, lock, indexFiles);
     // A lock that still serves stays until the new one is complete; one that does not is replaced at once, so that an
     // interrupted fetch continues with the same versions.
@@ -354,5 +361,23 @@ function explain(error: unknown, item: Item, place: ArchivePlace, cache: Cache):
   return new WorkError(`${item.title} could not be fetched from ${where}: ${message}`, {
     hint: 'what is there already is kept; run the command again to continue',
     because,
+  });
+}
+
+/** A keyring given for an archive replaces the key the plan expects there: a mirror of one's own, signed by oneself. */
+function withGivenKeys(
+  host: Host,
+  sources: readonly PlanSource[],
+  keyrings: Readonly<Record<string, string>>,
+): readonly PlanSource[] {
+  return sources.map((source) => {
+    const keyring = keyrings[source.archive];
+    if (keyring === undefined || source.fingerprints.length === 0) return source;
+    host.emit({
+      type: 'log',
+      level: 'warn',
+      text: `the archive "${source.archive}" is trusted by the keys in ${keyring}, not by its usual key`,
+    });
+    return { ...source, fingerprints: [] };
   });
 }

@@ -48,6 +48,9 @@ export interface TinyPackage {
   readonly fields?: Readonly<Record<string, string>>;
   /** Bytes of random content. */
   readonly bytes?: number;
+  /** Further files: path without a leading slash → content. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly postinst?: string;
 }
 
 interface Built {
@@ -81,6 +84,12 @@ export class TinyArchive {
       await mkdir(join(tree, 'DEBIAN'), { recursive: true });
       await mkdir(join(tree, 'usr/share', wanted.name), { recursive: true });
       await writeFile(join(tree, 'usr/share', wanted.name, 'content'), randomBytes(wanted.bytes ?? 64));
+      for (const [path, content] of Object.entries(wanted.files ?? {})) {
+        await mkdir(dirname(join(tree, path)), { recursive: true });
+        await writeFile(join(tree, path), content);
+      }
+      if (wanted.postinst !== undefined)
+        await writeFile(join(tree, 'DEBIAN/postinst'), wanted.postinst, { mode: 0o755 });
       const fields = {
         Package: wanted.name,
         Version: wanted.version,

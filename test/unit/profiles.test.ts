@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { runCheck } from '../../src/cli/commands/check.js';
-import { fault } from '../../src/diagnostics/diagnostic.js';
+import { fault, type Diagnostic } from '../../src/diagnostics/diagnostic.js';
+import { assemblePlan } from '../../src/plan/assemble.js';
+import type { Site } from '../../src/services/contract.js';
 import { loadServices } from '../../src/services/registry.js';
 
 // What a person sees for each profile below test/profiles. UPDATE_EXPECTED=1 writes the files anew: read them.
@@ -14,6 +16,8 @@ const scratch = mkdtempSync(join(tmpdir(), 'profiles-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const services = await loadServices();
+// As the command does it: faults of the plan (ports, memory, storage) count too.
+const planned = ({ site }: { site: Site }): readonly Diagnostic[] => assemblePlan(site, services).diagnostics;
 const plain = { json: false, strict: false, color: false };
 const cases = readdirSync(CASES, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
@@ -21,7 +25,7 @@ const cases = readdirSync(CASES, { withFileTypes: true })
 
 /** What `check` says, with the folder taken off every path. */
 async function said(folder: string): Promise<{ text: string; exitCode: number }> {
-  const { stdout, exitCode } = await runCheck([join(folder, 'profile.yaml')], plain, services);
+  const { stdout, exitCode } = await runCheck([join(folder, 'profile.yaml')], plain, services, planned);
   return { text: stdout.replaceAll(`${folder}/`, ''), exitCode };
 }
 
@@ -44,7 +48,7 @@ describe('profiles', () => {
   it('good ones have no warnings, and --strict refuses the others', async () => {
     for (const name of cases.filter((one) => !one.startsWith('bad-'))) {
       const file = join(CASES, name, 'profile.yaml');
-      const { exitCode } = await runCheck([file], { ...plain, strict: true }, services);
+      const { exitCode } = await runCheck([file], { ...plain, strict: true }, services, planned);
       expect([name, exitCode]).toEqual([name, name.startsWith('good-') ? 0 : 2]);
     }
   });
@@ -56,6 +60,7 @@ describe('profiles', () => {
         [join(folder, 'profile.yaml')],
         { ...plain, json: true },
         services,
+        planned,
       );
       const { ok, diagnostics } = JSON.parse(stdout) as {
         ok: boolean;
@@ -83,7 +88,12 @@ describe('presets', () => {
   const presets = readdirSync(PRESETS).filter((file) => file.endsWith('.yaml'));
 
   it.each(presets)('%s is good, without a warning', async (file) => {
-    const { stdout, exitCode } = await runCheck([join(PRESETS, file)], { ...plain, strict: true }, services);
+    const { stdout, exitCode } = await runCheck(
+      [join(PRESETS, file)],
+      { ...plain, strict: true },
+      services,
+      planned,
+    );
     expect([exitCode, stdout]).toEqual([0, expect.stringContaining(': good: ')]);
   });
 
@@ -99,7 +109,7 @@ describe('files nobody commits', () => {
   const file = join(scratch, 'profile.yaml');
   const check = async (content: string | Uint8Array): Promise<string> => {
     writeFileSync(file, content);
-    const { stdout, exitCode } = await runCheck([file], plain, services);
+    const { stdout, exitCode } = await runCheck([file], plain, services, planned);
     expect(exitCode).toBe(2);
     return stdout.replaceAll(`${scratch}/`, '');
   };
@@ -132,7 +142,7 @@ describe('files nobody commits', () => {
   });
 
   it('a device', async () => {
-    const { stdout, exitCode } = await runCheck(['/dev/zero'], plain, services);
+    const { stdout, exitCode } = await runCheck(['/dev/zero'], plain, services, planned);
     expect([exitCode, stdout]).toEqual([
       2,
       expect.stringContaining('this is a device or a pipe, not a file'),
@@ -141,7 +151,7 @@ describe('files nobody commits', () => {
 
   it('several files at once: each is told, one bad one is enough to fail', async () => {
     const good = join(CASES, 'good-smallest/profile.yaml');
-    const { stdout, exitCode } = await runCheck([good, join(scratch, 'none.yaml')], plain, services);
+    const { stdout, exitCode } = await runCheck([good, join(scratch, 'none.yaml')], plain, services, planned);
     expect(exitCode).toBe(2);
     expect(stdout).toContain(`${good}: good: `);
     expect(stdout).toContain('none.yaml:1:1 error[profile/not-found]');

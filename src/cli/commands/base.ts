@@ -65,6 +65,7 @@ export async function lockOf(project: Project): Promise<Lock> {
  * The first half of a build, in which nothing of a site is made: checks the whole offline cache against the lock, then makes
  * the tools tree and the base layer, or finds them in the cache.
  * @param cache folder of the offline cache.
+ * @param keyrings keyring file of single archives, where it is not the host's.
  * @param verified called once, when the cache is known to be good.
  * @throws WorkError without a lock that fits, CacheMissError for a cache that does not fit the lock.
  */
@@ -72,6 +73,7 @@ export async function ensureBase(
   host: Host,
   project: Project,
   cache: string,
+  keyrings: Readonly<Record<string, string>> = {},
   clock: Clock = (_name, work) => work(),
   verified: () => void = () => {},
 ): Promise<Base> {
@@ -82,7 +84,7 @@ export async function ensureBase(
   await clock('verify-cache', async () =>
     verifyCache(host, lock, cache, [...plan.sets.map((set) => set.id), toolsId], {
       full: true,
-      keyrings: await keyringsOf(plan.sources),
+      keyrings: await keyringsOf(plan.sources, { keyrings }),
       request: requestOf(plan),
     }),
   );

@@ -12,6 +12,7 @@ import { readIndex } from '../../stages/base.js';
 import { renderSiteLayer } from '../../stages/site.js';
 import type { Manifest } from '../../stages/types.js';
 import { ensureBase, lockOf, manifestOf, type Clock } from './base.js';
+import { pairs } from './fetch.js';
 import { loadProject, type Project } from './project.js';
 
 export interface BuildOptions {
@@ -20,6 +21,8 @@ export interface BuildOptions {
   /** The image to write; default `images/<name>.img`. */
   readonly output?: string;
   readonly compress: Compression;
+  /** `--keyring NAME=FILE`: the keys of single archives. */
+  readonly keyrings?: readonly string[];
   /** Print the stages and build nothing. */
   readonly printManifest: boolean;
 }
@@ -69,6 +72,7 @@ export async function runBuildImage(
   if (options.printManifest)
     return { manifest: await manifestOf(project, await lockOf(project)), result: null };
 
+  const keyrings = pairs('--keyring', options.keyrings ?? []);
   const cache = resolve(options.cache);
   const output = resolve(options.output ?? join('images', `${plan.site.name}.img`));
   let identityMade: Promise<SiteIdentity> | undefined;
@@ -88,7 +92,7 @@ export async function runBuildImage(
     manifest,
     tools,
     layer: base,
-  } = await ensureBase(host, project, cache, clock, () => void makeIdentity().catch(() => {}));
+  } = await ensureBase(host, project, cache, keyrings, clock, () => void makeIdentity().catch(() => {}));
   const identity = await makeIdentity();
   const index = await readIndex(base);
   const layer = await clock('site', () =>

@@ -83,7 +83,8 @@ function summarise(report: FetchReport, lock: string, cache: string): FetchSumma
 }
 
 /** `name=value` arguments. */
-function pairs(flag: string, given: readonly string[]): Record<string, string> {
+/** `NAME=VALUE` options. @throws UsageError */
+export function pairs(flag: string, given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     given.map((text) => {
       const at = text.indexOf('=');

@@ -4,6 +4,8 @@ import { delimiter, isAbsolute, join } from 'node:path';
 import { readTextIfThere } from '../../../host/files.js';
 import type { Host } from '../../../host/host.js';
 import { requirements, type Requirement } from '../../../host/requirements.js';
+import { chooseAccelerator } from '../../../image/qemu/accelerator.js';
+import { hostArch } from '../project.js';
 import { probeEmulation } from '../../../stages/emulation.js';
 
 export type FindingState = 'pass' | 'warn' | 'fail';
@@ -72,7 +74,7 @@ export async function examine(host: Host, folder: string): Promise<readonly Find
     await rangeFinding(host, user, '/etc/subuid', 'subuid'),
     await rangeFinding(host, user, '/etc/subgid', 'subgid'),
     await emulationFinding(host),
-    await kvmFinding(),
+    await kvmFinding(host),
     await diskFinding(folder),
   ];
 }
@@ -220,8 +222,9 @@ async function emulationFinding(host: Host): Promise<Finding> {
   }
 }
 
-async function kvmFinding(): Promise<Finding> {
-  const good = await isThere('/dev/kvm', constants.R_OK | constants.W_OK);
+async function kvmFinding(host: Host): Promise<Finding> {
+  // A device that is there may still not work, inside another virtual machine for instance.
+  const good = (await chooseAccelerator(host, hostArch())) === 'kvm';
   return {
     id: 'kvm',
     title: 'KVM',
