@@ -179,6 +179,10 @@ export const commands: readonly CommandSpec[] = [
         completes: 'path',
       },
       { flags: '--compress <how>', text: 'also write a compressed image', choices: ['none', 'zst', 'xz'] },
+      {
+        flags: '--no-twins',
+        text: 'Raspberry Pi on a PC: emulate every program (same image, ten times as long)',
+      },
       { flags: '--print-manifest', text: 'print the stages as JSON and build nothing' },
       {
         flags: '--keyring <name=file>',
@@ -200,6 +204,7 @@ export const commands: readonly CommandSpec[] = [
       const { manifest, result } = await runBuildImage(cli.host, word(args, 0), {
         cache: cli.flags.cache,
         compress: (string(options, 'compress') ?? 'none') as 'none' | 'zst' | 'xz',
+        twins: options['twins'] !== false,
         printManifest: options['printManifest'] === true,
         ...given({ output: string(options, 'output'), keyrings: strings(options, 'keyring') }),
       });

@@ -1,5 +1,6 @@
 import { canonicalJson, sha256 } from '../host/files.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
+import type { LockPackage } from './types.js';
 
 /** The part of a plan that decides which packages are fetched. */
 export interface Request {
@@ -32,10 +33,31 @@ export function requestDigest(request: Request): string {
           set.id,
           {
             arch: set.arch,
+            ...(set.within === undefined ? {} : { within: set.within }),
             packages: [...new Set(set.packages.map(({ name, suite }) => `${name}/${suite ?? ''}`))].sort(),
           },
         ]),
       ),
     }),
   );
+}
+
+/**
+ * The wishes of a set with `within`, spelled out: those names that `held` holds. Packages of every architecture are left out
+ * where a name has a `*`: they hold nothing to run.
+ * @param held the resolved packages of the set it looks into.
+ */
+export function wishesWithin(
+  set: PackageSet,
+  held: readonly Pick<LockPackage, 'name' | 'arch'>[],
+): PackageSet {
+  const packages = set.packages.flatMap((wish) => {
+    if (!wish.name.includes('*')) return held.some(({ name }) => name === wish.name) ? [wish] : [];
+    const [before = '', after = ''] = wish.name.split('*');
+    return held
+      .filter(({ name, arch }) => arch !== 'all' && name.startsWith(before) && name.endsWith(after))
+      .map(({ name }) => ({ ...wish, name }));
+  });
+  const { within: _within, ...rest } = set;
+  return { ...rest, packages };
 }

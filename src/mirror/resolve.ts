@@ -6,7 +6,7 @@ import type { PackageSet, PlanSource } from '../plan/types.js';
 import { AptRoot, type FetchedIndex, type FetchedRelease } from './apt-root.js';
 import { readPackages, type PackageRecord, type PackagesIndex } from './packages.js';
 import { parseRelease, verifySigned, type Release } from './release.js';
-import { isExtractOnly, requestDigest, type Request } from './request.js';
+import { isExtractOnly, requestDigest, wishesWithin, type Request } from './request.js';
 import { locateArchives, type ArchivePlace, type MirrorSettings } from './sources/apt.js';
 import { settingsFor, readNetworkSettings, type NetworkSettings } from './sources/proxy.js';
 import type { Lock, LockFile, LockIndex, LockPackage } from './types.js';
@@ -65,6 +65,7 @@ export async function resolveAt(
         checked.push(await checkSource(host, release, packages, keyring, indexFiles));
       }
       const sets: Record<string, readonly LockPackage[]> = {};
+      const readOf = new Map<string, Map<string, PackagesIndex>>();
       for (const arch of archs) {
         const read = new Map<string, PackagesIndex>();
         for (const found of packages) {
@@ -72,9 +73,14 @@ export async function resolveAt(
           const key = sourceKey(found.source);
           read.set(key, await readPackages(found.plain, read.get(key)));
         }
-        for (const set of request.sets.filter((candidate) => candidate.arch === arch)) {
-          sets[set.id] = await resolveSet(root, request, set, checked, read);
-        }
+        readOf.set(arch, read);
+      }
+      const resolve = async (set: PackageSet): Promise<void> => {
+        sets[set.id] = await resolveSet(root, request, set, checked, readOf.get(set.arch) ?? new Map());
+      };
+      for (const set of request.sets) if (set.within === undefined) await resolve(set);
+      for (const set of request.sets) {
+        if (set.within !== undefined) await resolve(wishesWithin(set, sets[set.within] ?? []));
       }
       const indexes = checked.map(({ index }) => index);
       const lock: Lock = {

@@ -21,9 +21,11 @@ export type Planned<T> = Omit<T, 'because'> & { readonly service: string; readon
 
 /** Packages resolved together for one purpose. */
 export interface PackageSet {
-  /** system: installed in the image. boot: unpacked for boot loader files only. tools-<arch>: programs of the build. */
+  /** system: installed in the image. boot: unpacked for boot loader files only. tools-<arch>: programs of the build. twins-<arch>: src/twins. */
   readonly id: string;
   readonly arch: Arch;
+  /** Only those wishes count that the set of this id holds in the end, too; `*` in a name stands for anything. */
+  readonly within?: string;
   readonly packages: readonly Planned<PackageWish>[];
 }
 

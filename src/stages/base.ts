@@ -24,12 +24,16 @@ import type { BaseLayer, Stage } from './types.js';
 type BaseStage = Extract<Stage, { type: 'base' }>;
 
 export interface BaseInputs {
+  /** Runs programs of the target, too. */
   readonly tools: Tools;
-  /** Needs an emulator for programs of the target. */
+  /** Folder of native twins (src/twins), null where everything is native or emulated. */
+  readonly twins: string | null;
   readonly layersFolder: string;
   readonly packages: readonly LockPackage[];
   readonly boot: readonly LockPackage[];
   readonly debPath: (one: LockPackage) => string;
+  /** Looks at the tree's archive before it is kept; throws to refuse it. */
+  readonly inspect: (tar: string) => Promise<void>;
 }
 
 /**
@@ -96,7 +100,7 @@ async function makeBaseLayer(
     ];
     for (const one of [inFolder, out, work, mirror]) await mkdir(one, { recursive: true });
     await writeRepository(host, mirror, inputs);
-    for (const hook of ['essential.sh', 'customize.sh']) {
+    for (const hook of ['extract.sh', 'essential.sh', 'customize.sh']) {
       await cp(join(packageRoot(), 'templates/base', hook), join(inFolder, hook));
     }
     await writeFile(
@@ -108,6 +112,8 @@ async function makeBaseLayer(
     await writeFile(join(inFolder, 'initramfs.conf'), options.initramfs.conf);
     await writeFile(join(inFolder, 'initramfs.hook'), options.initramfs.hook);
 
+    // For the developers of src/twins: a file (of mode 0666) that gets a line for every emulated program.
+    const trace = host.env['COMMESHCTL_TWINS_TRACE'];
     let configured = 0;
     const total = options.packages.length;
     await inputs.tools.run(
@@ -125,6 +131,7 @@ async function makeBaseLayer(
         '--dpkgopt=force-unsafe-io',
         ...options.excludes.map((glob) => `--dpkgopt=path-exclude=${glob}`),
         '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+        '--extract-hook=sh /mnt/in/extract.sh "$1"',
         '--essential-hook=sh /mnt/in/essential.sh "$1"',
         '--customize-hook=sh /mnt/in/customize.sh "$1"',
         // The hook has removed apt's files already.
@@ -140,6 +147,8 @@ async function makeBaseLayer(
         binds: [
           { from: inFolder, to: '/mnt/in', readOnly: true },
           { from: mirror, to: '/mnt/mirror', readOnly: true },
+          ...(inputs.twins === null ? [] : [{ from: inputs.twins, to: '/mnt/twins', readOnly: true }]),
+          ...(trace === undefined ? [] : [{ from: trace, to: '/mnt/trace' }]),
           { from: out, to: '/mnt/out' },
           { from: work, to: '/mnt/work' },
         ],
@@ -171,6 +180,7 @@ async function makeBaseLayer(
     }
 
     await unpackBoot(host, inputs, out);
+    await inputs.inspect(join(out, 'base.tar'));
     const { entries, end } = await indexTar(join(out, 'base.tar'));
     await truncate(join(out, 'base.tar'), end);
     await writeFile(join(out, 'index.jsonl'), entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { WorkError } from '../diagnostics/errors.js';
 import type { Host } from '../host/host.js';
 import type { Arch } from '../services/contract.js';
-import { emulatorIn } from './tools.js';
 
 /** How programs of another architecture run here. */
 export type Emulation = 'native' | 'private' | 'host' | 'none';
@@ -42,18 +41,13 @@ function hostRegistration(): boolean {
 }
 
 /**
- * The emulator to register for a build, as a path inside the tools tree; null when none has to be registered.
- * @throws WorkError when programs of the target cannot run here.
+ * How programs of `arch` run here.
+ * @throws WorkError when they cannot run here.
  */
-export async function planEmulation(host: Host, arch: Arch, tree: string): Promise<string | null> {
+export async function planEmulation(host: Host, arch: Arch): Promise<Exclude<Emulation, 'none'>> {
   const way = await probeEmulation(host, arch);
-  if (way === 'none') {
-    throw new WorkError(
-      `this machine cannot run ${arch} programs, which installing the kit's packages needs`,
-      {
-        hint: 'install qemu-user-static ("commeshctl doctor --install"), or build on a machine with Linux 6.7 or newer',
-      },
-    );
-  }
-  return way === 'private' ? emulatorIn(tree) : null;
+  if (way !== 'none') return way;
+  throw new WorkError(`this machine cannot run ${arch} programs, which installing the kit's packages needs`, {
+    hint: 'install qemu-user-static ("commeshctl doctor --install"), or build on a machine with Linux 6.7 or newer',
+  });
 }

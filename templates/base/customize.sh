@@ -57,3 +57,9 @@ if found=$(grep -rlE -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' "$root/etc" "$ro
 fi
 
 cp "$root/etc/passwd" "$root/etc/group" "$out/"
+
+# Last, for the scripts above run programs of the tree.
+if [ -d "$root/.twins" ]; then
+  umount --recursive "$root/.twins"
+  rmdir "$root/.twins"
+fi

@@ -68,7 +68,7 @@ function sources(folder: string): readonly string[] {
 }
 
 const PURE = ['diagnostics', 'services', 'profile', 'plan', 'templates'];
-const EFFECTFUL = ['mirror', 'pki', 'stages', 'image', 'verify'];
+const EFFECTFUL = ['mirror', 'pki', 'stages', 'twins', 'image', 'verify'];
 /** What only src/host may import. */
 const HOST_ONLY = ['execa', 'ssh2', 'tar', 'node:child_process', 'child_process'];
 /** Built-in modules without effects. */

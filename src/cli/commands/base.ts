@@ -16,9 +16,11 @@ import type { Lock, LockPackage } from '../../mirror/types.js';
 import { ensureBaseLayer } from '../../stages/base.js';
 import { planEmulation } from '../../stages/emulation.js';
 import { makeManifest, stageOf } from '../../stages/manifest.js';
-import { ensureToolsTree } from '../../stages/tools.js';
+import { emulatorIn, ensureToolsTree } from '../../stages/tools.js';
 import type { BaseLayer, Manifest } from '../../stages/types.js';
 import { findTemplate, templatePath } from '../../templates/load.js';
+import { expectPure } from '../../twins/purity.js';
+import { ensureTwins, type Twins } from '../../twins/twins.js';
 import { hostArch, requestOf, type Project } from './project.js';
 
 /** What every site with the same packages shares. */
@@ -31,6 +33,16 @@ export interface Base {
 
 /** Runs one step of the work and measures it under a name. */
 export type Clock = <T>(name: string, work: () => Promise<T>) => Promise<T>;
+
+export interface BaseOptions {
+  /** Keyring file of single archives, where it is not the host's. */
+  readonly keyrings?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
+  /** Called once, when the cache is known to be good. */
+  readonly verified?: () => void;
+  /** False: programs of another architecture are emulated throughout. The layer is the same, after ten times as long. */
+  readonly twins?: boolean;
+}
 
 /** The manifest of a project: plan + lock, every byte named by digest. */
 export async function manifestOf(project: Project, lock: Lock): Promise<Manifest> {
@@ -65,24 +77,21 @@ export async function lockOf(project: Project): Promise<Lock> {
  * The first half of a build, in which nothing of a site is made: checks the whole offline cache against the lock, then makes
  * the tools tree and the base layer, or finds them in the cache.
  * @param cache folder of the offline cache.
- * @param keyrings keyring file of single archives, where it is not the host's.
- * @param verified called once, when the cache is known to be good.
  * @throws WorkError without a lock that fits, CacheMissError for a cache that does not fit the lock.
  */
 export async function ensureBase(
   host: Host,
   project: Project,
   cache: string,
-  keyrings: Readonly<Record<string, string>> = {},
-  clock: Clock = (_name, work) => work(),
-  verified: () => void = () => {},
+  options: BaseOptions = {},
 ): Promise<Base> {
+  const { keyrings = {}, clock = (_name, work) => work(), verified = () => {} } = options;
   const { plan } = project;
   const lock = await lockOf(project);
   const manifest = await manifestOf(project, lock);
   const toolsId = `tools-${hostArch()}`;
   await clock('verify-cache', async () =>
-    verifyCache(host, lock, cache, [...plan.sets.map((set) => set.id), toolsId], {
+    verifyCache(host, lock, cache, [...requestOf(plan).sets.map((set) => set.id)], {
       full: true,
       keyrings: await keyringsOf(plan.sources, { keyrings }),
       request: requestOf(plan),
@@ -92,18 +101,49 @@ export async function ensureBase(
   const debPath = (one: LockPackage): string => join(archiveFolder(cache, one.archive), one.path);
   const set = (id: string): readonly LockPackage[] => lock.sets[id] ?? [];
   const tree = await clock('tools', () => ensureToolsTree(host, join(cache, 'trees'), set(toolsId), debPath));
-  const emulation = await planEmulation(host, plan.site.arch, tree.path);
-  const tools = namespaceTools(host, tree.path, tree.id, emulation);
+  const { tools, twins } = await clock('twins', () =>
+    targetTools(host, project, cache, lock, tree, debPath, options.twins ?? true),
+  );
   const layer = await clock('base', () =>
     ensureBaseLayer(host, stageOf(manifest, 'base'), {
       tools,
+      twins: twins?.path ?? null,
       layersFolder: join(cache, 'layers'),
       packages: set('system'),
       boot: set('boot'),
       debPath,
+      inspect: (tar) => expectPure(host, tar, plan.site.arch),
     }),
   );
   return { lock, manifest, tools, layer };
+}
+
+/** The programs of the build, able to run those of the target, too: natively, by twins, or emulated. */
+async function targetTools(
+  host: Host,
+  { plan }: Project,
+  cache: string,
+  lock: Lock,
+  tree: { readonly path: string; readonly id: string },
+  debPath: (one: LockPackage) => string,
+  withTwins: boolean,
+): Promise<{ tools: NamespaceTools; twins: Twins | null }> {
+  const way = await planEmulation(host, plan.site.arch);
+  const emulator = way === 'private' ? await emulatorIn(tree.path) : null;
+  if (emulator === null) return { tools: namespaceTools(host, tree.path, tree.id), twins: null };
+  const file = join(tree.path, emulator);
+  const natives = lock.sets[`twins-${hostArch()}`];
+  if (!withTwins || natives === undefined)
+    return { tools: namespaceTools(host, tree.path, tree.id, { file, flags: 'OCPF' }), twins: null };
+  const twins = await ensureTwins(host, {
+    tools: namespaceTools(host, tree.path, tree.id),
+    folder: join(cache, 'trees'),
+    system: lock.sets['system'] ?? [],
+    natives,
+    debPath,
+    emulator: file,
+  });
+  return { tools: namespaceTools(host, tree.path, tree.id, { file: twins.dispatcher, flags: 'PF' }), twins };
 }
 
 /** Digest of the hooks that make the base layer. */

@@ -23,6 +23,8 @@ export interface BuildOptions {
   readonly compress: Compression;
   /** `--keyring NAME=FILE`: the keys of single archives. */
   readonly keyrings?: readonly string[];
+  /** False: programs of another architecture are emulated, none is run as its native twin. */
+  readonly twins: boolean;
   /** Print the stages and build nothing. */
   readonly printManifest: boolean;
 }
@@ -92,7 +94,12 @@ export async function runBuildImage(
     manifest,
     tools,
     layer: base,
-  } = await ensureBase(host, project, cache, keyrings, clock, () => void makeIdentity().catch(() => {}));
+  } = await ensureBase(host, project, cache, {
+    keyrings,
+    clock,
+    verified: () => void makeIdentity().catch(() => {}),
+    twins: options.twins,
+  });
   const identity = await makeIdentity();
   const index = await readIndex(base);
   const layer = await clock('site', () =>

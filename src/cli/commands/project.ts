@@ -9,6 +9,7 @@ import { loadProfile, type LoadedProfile } from '../../profile/index.js';
 import type { Arch, Service } from '../../services/contract.js';
 import { loadServices } from '../../services/registry.js';
 import { toolsSet } from '../../stages/tools.js';
+import { twinsSet } from '../../twins/programs.js';
 import type { TemplateFolders } from '../../templates/load.js';
 
 /** A profile with the plan made from it. */
@@ -51,5 +52,13 @@ export function hostArch(): Arch {
 
 /** What has to be fetched to build the plan's image on this machine. */
 export function requestOf(plan: Plan): Request {
-  return { sources: plan.sources, sets: [...plan.sets, toolsSet(hostArch())] };
+  const host = hostArch();
+  return {
+    sources: plan.sources,
+    sets: [
+      ...plan.sets,
+      toolsSet(host),
+      ...(plan.site.arch === 'arm64' && host === 'amd64' ? [twinsSet(host)] : []),
+    ],
+  };
 }
