@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 // unit: pure and quick, part of `npm run check`.
 // real: real programs on loopback (apt, Prosody, coturn, OpenSSH, Chromium …), minutes.
 // kit: images built and booted, tens of minutes; one after the other.
+// long: what takes an hour or more, before a release: `bin/test long`.
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -24,6 +25,16 @@ export default defineConfig({
           globalSetup: ['test/helpers/real-setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          testTimeout: 7_200_000,
+          hookTimeout: 600_000,
+          pool: 'forks',
+          poolOptions: { forks: { singleFork: true } },
         },
       },
       {

@@ -1,7 +1,5 @@
 /**
- * `base: raspberry-pi-os` for a Pi 5. The Raspberry Pi archive cannot be reached from where these tests run, so its place is taken
- * by a local archive, signed by a key of the test, with stand-in packages of the real names, dependencies and paths. Their
- * "kernel" is a text: it shows where it goes, and cannot be booted.
+ * `base: raspberry-pi-os` for a Pi 5, with a stand-in for the Raspberry Pi archive (test/helpers/raspberry-pi.ts).
  */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
@@ -10,48 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadProject } from '../../src/cli/commands/project.js';
 import { createHost, type Host } from '../../src/host/host.js';
 import { readLock } from '../../src/mirror/lock.js';
-import { forgetKey, makeKey, TinyArchive, type ArchiveKey, type TinyPackage } from '../helpers/archive.js';
+import { forgetKey, makeKey, type ArchiveKey } from '../helpers/archive.js';
 import { expectPlanInImage } from '../helpers/contents.js';
 import { CACHE, commeshctl, makeSite, works } from '../helpers/product.js';
-
-const VERSION = '6.12.75';
-/** A kernel package as the archive has it: kernel, modules, device trees and overlays under its own version. */
-function kernel(flavour: string): TinyPackage[] {
-  const release = `${VERSION}+rpt-rpi-${flavour}`;
-  const image = `linux-image-${release}`;
-  return [
-    {
-      name: `linux-image-rpi-${flavour}`,
-      version: `1:${VERSION}-1+rpt1`,
-      arch: 'arm64',
-      fields: { Depends: `${image} (= 1:${VERSION}-1+rpt1)` },
-    },
-    {
-      name: image,
-      version: `1:${VERSION}-1+rpt1`,
-      arch: 'arm64',
-      fields: { Depends: 'kmod, linux-base' },
-      files: {
-        [`boot/vmlinuz-${release}`]: `stand-in for the kernel ${release}\n`,
-        [`boot/config-${release}`]: 'CONFIG_RD_ZSTD=y\n',
-        [`usr/lib/modules/${release}/modules.order`]: '',
-        [`usr/lib/modules/${release}/modules.builtin`]: '',
-        [`usr/lib/linux-image-${release}/broadcom/bcm2711-rpi-4-b.dtb`]: `tree of ${flavour}`,
-        [`usr/lib/linux-image-${release}/broadcom/bcm2712-rpi-5-b.dtb`]: `tree of ${flavour}`,
-        [`usr/lib/linux-image-${release}/broadcom/bcm2712d0-rpi-5-b.dtb`]: `tree of ${flavour}`,
-        [`usr/lib/linux-image-${release}/overlays/vc4-kms-v3d-pi5.dtbo`]: 'overlay',
-        [`usr/lib/linux-image-${release}/overlays/overlay_map.dtb`]: 'map',
-      },
-      postinst: `#!/bin/sh\nset -e\ndepmod ${release}\n`,
-    },
-  ];
-}
-const FIRMWARE: TinyPackage = {
-  name: 'raspi-firmware',
-  version: '1:1.20260902-1',
-  arch: 'all',
-  files: { 'usr/lib/raspi-firmware/start4.elf': "the archive's own firmware" },
-};
+import { publishRaspberryPi, VERSION } from '../helpers/raspberry-pi.js';
 
 let host: Host;
 let folder: string;
@@ -66,13 +26,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(CACHE, 'kit-rpi-'));
   keys = await mkdtemp('/tmp/rpi-key-');
   key = await makeKey(keys, 'raspberrypi');
-  const archive = new TinyArchive(join(folder, 'raspberrypi'));
-  await archive.publish({
-    suite: 'trixie',
-    key,
-    packages: [...kernel('v8'), ...kernel('2712'), FIRMWARE],
-    architectures: ['arm64', 'amd64'],
-  });
+  await publishRaspberryPi(join(folder, 'raspberrypi'), key);
   profile = await makeSite(join(folder, 'site'), 'testpi5', (text) =>
     text.replace(/^board: pc$/m, 'board: pi5\nbase: raspberry-pi-os'),
   );
