@@ -4,12 +4,15 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ensureBase, lockOf, manifestOf } from '../../src/cli/commands/base.js';
 import { runFetch } from '../../src/cli/commands/fetch.js';
-import { loadProject } from '../../src/cli/commands/project.js';
+import { hostArch, loadProject, type Project } from '../../src/cli/commands/project.js';
 import type { Host } from '../../src/host/host.js';
 import { namespaceTools, type NamespaceTools } from '../../src/host/namespace.js';
 import { packageRoot } from '../../src/host/paths.js';
+import { archiveFolder } from '../../src/mirror/cache.js';
+import { fetchRequest } from '../../src/mirror/fetch.js';
 import { stageOf } from '../../src/stages/manifest.js';
 import { removeTree } from '../../src/stages/remove.js';
+import { ensureToolsTree } from '../../src/stages/tools.js';
 
 /** What the product made of test/fixtures/tree.yaml, ready for the tests. Nothing of it may be changed. */
 export interface TestBase {
@@ -19,6 +22,8 @@ export interface TestBase {
   readonly boot: string;
   /** The programs of the build. */
   readonly tools: NamespaceTools;
+  /** Debian 13's C compiler, for what the product holds in compiled form. */
+  readonly compiler: NamespaceTools;
 }
 
 /** Where the tests keep what takes long to make: COMMESH_TEST_CACHE, or a folder in the user's cache. */
@@ -42,6 +47,7 @@ interface Ready {
   readonly tree: string;
   readonly boot: string;
   readonly tools: { readonly path: string; readonly id: string };
+  readonly compiler: { readonly path: string; readonly id: string };
 }
 
 /** Id of the base layer the fixture stands for with the lock there is, or null without a lock that fits. */
@@ -57,8 +63,12 @@ async function wantedId(profile: string): Promise<string | null> {
 async function readReady(cache: string): Promise<Ready | null> {
   const path = join(cache, READY);
   if (!existsSync(path)) return null;
-  const ready = JSON.parse(await readFile(path, 'utf8')) as Ready;
-  return [ready.tree, ready.boot, ready.tools.path].every((one) => existsSync(one)) ? ready : null;
+  const ready = JSON.parse(await readFile(path, 'utf8')) as Ready & Partial<Pick<Ready, 'compiler'>>;
+  return [ready.tree, ready.boot, ready.tools.path, ready.compiler?.path ?? ''].every((one) =>
+    existsSync(one),
+  )
+    ? ready
+    : null;
 }
 
 /**
@@ -76,7 +86,9 @@ export async function makeBase(host: Host): Promise<void> {
   if (known !== null && known.id === (await wantedId(profile))) return;
 
   await runFetch(host, profile, { cache, locked: false, update: false });
-  const { layer, tools } = await ensureBase(host, await loadProject(profile), cache);
+  const project = await loadProject(profile);
+  const { layer, tools } = await ensureBase(host, project, cache);
+  const compiler = await makeCompiler(host, project, cache, site);
   const tree = join(cache, 'trees', `base-${layer.id.slice(0, 16)}-${host.uid}`);
   if (!existsSync(tree)) {
     const part = `${tree}.${process.pid}.part`;
@@ -96,9 +108,33 @@ export async function makeBase(host: Host): Promise<void> {
     tree,
     boot: layer.boot,
     tools: { path: tools.path, id: tools.id },
+    compiler,
   };
   await writeFile(join(cache, `${READY}.part`), JSON.stringify(ready));
   await rename(join(cache, `${READY}.part`), join(cache, READY));
+}
+
+/** A tree with the compiler of the release kits are made of: the same one on every machine that runs the tests. */
+async function makeCompiler(
+  host: Host,
+  { plan }: Project,
+  cache: string,
+  folder: string,
+): Promise<{ path: string; id: string }> {
+  const packages = ['gcc-14', 'binutils'].map((name) => ({ name, service: 'test', because: ['site'] }));
+  const { lock } = await fetchRequest(host, {
+    request: {
+      sources: plan.sources.filter((source) => source.use === 'all'),
+      sets: [{ id: 'compiler', arch: hostArch(), packages }],
+    },
+    settings: { mirror: plan.site.mirror },
+    cache,
+    lockFile: join(folder, 'compiler.lock.json'),
+    mode: 'keep',
+  });
+  return ensureToolsTree(host, join(cache, 'trees'), lock.sets['compiler'] ?? [], (one) =>
+    join(archiveFolder(cache, one.archive), one.path),
+  );
 }
 
 /** The base `makeBase` has made. */
@@ -109,6 +145,7 @@ export async function testBase(host: Host): Promise<TestBase> {
     tree: ready.tree,
     boot: ready.boot,
     tools: namespaceTools(host, ready.tools.path, ready.tools.id),
+    compiler: namespaceTools(host, ready.compiler.path, ready.compiler.id),
   };
 }
 

@@ -2,11 +2,12 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHost, type Host } from '../../src/host/host.js';
 import { namespaceTools } from '../../src/host/namespace.js';
-import { DISPATCH } from '../../src/twins/binaries.js';
+import { packageRoot } from '../../src/host/paths.js';
+import { DISPATCH, MACHINE } from '../../src/twins/binaries.js';
 import { MACHINES } from '../../src/twins/elf.js';
 import { testBase, type TestBase } from '../helpers/base-tree.js';
 
@@ -162,5 +163,39 @@ describe.runIf(process.arch === 'x64')('the dispatcher', () => {
     await inside('/srv/sed a; /srv/awk b');
     expect(await readFile(join(folder, 'twins/trace'), 'utf8')).toBe('/srv/awk /srv/awk b \n');
     await rm(join(folder, 'twins/trace'));
+  });
+});
+
+describe.runIf(process.arch === 'x64')('the embedded programs', () => {
+  it('are what the compiler of Debian 13 makes of their sources', async () => {
+    const sources = join(packageRoot(), 'src/twins');
+    const out = join(folder, 'compiled');
+    await mkdir(out);
+    await base.compiler.run(['sh', '/mnt/src/compile.sh', '/mnt/src', '/mnt/out'], {
+      binds: [
+        { from: sources, to: '/mnt/src', readOnly: true },
+        { from: out, to: '/mnt/out' },
+      ],
+      env: { CC: 'x86_64-linux-gnu-gcc-14' },
+    });
+    const [dispatch, machine] = await Promise.all(
+      ['dispatch', 'machine.so'].map((name) => readFile(join(out, name))),
+    );
+    if (dispatch === undefined || machine === undefined) throw new Error('not compiled');
+    if (process.env['UPDATE_EXPECTED']) {
+      const text = (bytes: Buffer): string => `'${gzipSync(bytes, { level: 9 }).toString('base64')}'`;
+      await writeFile(
+        join(sources, 'binaries.ts'),
+        [
+          '/** dispatch.c and machine.c, compiled by compile.sh; gzip, base64. Made and compared by test/real/twins.test.ts. */',
+          `export const DISPATCH =\n  ${text(dispatch)};`,
+          `export const MACHINE =\n  ${text(machine)};`,
+          '',
+        ].join('\n'),
+      );
+      return;
+    }
+    expect(dispatch.equals(gunzipSync(Buffer.from(DISPATCH, 'base64')))).toBe(true);
+    expect(machine.equals(gunzipSync(Buffer.from(MACHINE, 'base64')))).toBe(true);
   });
 });
