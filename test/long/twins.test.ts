@@ -34,6 +34,7 @@ const HEAVY = [
   'ssl-cert',
 ];
 
+const said: string[] = [];
 let host: Host;
 let folder: string;
 let key: ArchiveKey;
