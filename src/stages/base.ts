@@ -12,6 +12,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ToolError } from '../diagnostics/errors.js';
 import { hashFile, readTextIfThere, sha256, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
@@ -100,9 +101,7 @@ async function makeBaseLayer(
     ];
     for (const one of [inFolder, out, work, mirror]) await mkdir(one, { recursive: true });
     await writeRepository(host, mirror, inputs);
-    for (const hook of ['extract.sh', 'essential.sh', 'customize.sh']) {
-      await cp(join(packageRoot(), 'templates/base', hook), join(inFolder, hook));
-    }
+    await cp(join(packageRoot(), 'templates/base'), inFolder, { recursive: true });
     await writeFile(
       join(inFolder, 'users'),
       options.users
@@ -114,57 +113,68 @@ async function makeBaseLayer(
 
     // For the developers of src/twins: a file (of mode 0666) that gets a line for every emulated program.
     const trace = host.env['COMMESHCTL_TWINS_TRACE'];
+    const said: string[] = [];
     let configured = 0;
     const total = options.packages.length;
-    await inputs.tools.run(
-      [
-        'mmdebstrap',
-        '--verbose',
-        '--mode=root',
-        '--format=tar',
-        '--variant=essential',
-        `--architectures=${options.arch}`,
-        `--include=${options.packages.map((one) => `${one.name}=${one.version}`).join(',')}`,
-        '--aptopt=APT::Install-Recommends "false"',
-        '--aptopt=APT::Sandbox::User "root"',
-        '--aptopt=Acquire::Languages "none"',
-        '--dpkgopt=force-unsafe-io',
-        ...options.excludes.map((glob) => `--dpkgopt=path-exclude=${glob}`),
-        '--dpkgopt=path-include=/usr/share/doc/*/copyright',
-        '--extract-hook=sh /mnt/in/extract.sh "$1"',
-        '--essential-hook=sh /mnt/in/essential.sh "$1"',
-        '--customize-hook=sh /mnt/in/customize.sh "$1"',
-        // The hook has removed apt's files already.
-        '--skip=cleanup/apt',
-        // The emulator is ours, in a namespace of its own; arch-test would look for the host's.
-        '--skip=check/qemu',
-        'trixie',
-        '/mnt/out/base.tar',
-        'deb [trusted=yes] copy:/mnt/mirror ./',
-      ],
-      {
-        ids: 'range',
-        binds: [
-          { from: inFolder, to: '/mnt/in', readOnly: true },
-          { from: mirror, to: '/mnt/mirror', readOnly: true },
-          ...(inputs.twins === null ? [] : [{ from: inputs.twins, to: '/mnt/twins', readOnly: true }]),
-          ...(trace === undefined ? [] : [{ from: trace, to: '/mnt/trace' }]),
-          { from: out, to: '/mnt/out' },
-          { from: work, to: '/mnt/work' },
+    await inputs.tools
+      .run(
+        [
+          'mmdebstrap',
+          '--verbose',
+          '--mode=root',
+          '--format=tar',
+          '--variant=essential',
+          `--architectures=${options.arch}`,
+          `--include=${options.packages.map((one) => `${one.name}=${one.version}`).join(',')}`,
+          '--aptopt=APT::Install-Recommends "false"',
+          '--aptopt=APT::Sandbox::User "root"',
+          '--aptopt=Acquire::Languages "none"',
+          '--dpkgopt=force-unsafe-io',
+          ...options.excludes.map((glob) => `--dpkgopt=path-exclude=${glob}`),
+          '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+          '--extract-hook=sh /mnt/in/extract.sh "$1"',
+          '--essential-hook=sh /mnt/in/essential.sh "$1"',
+          '--customize-hook=sh /mnt/in/customize.sh "$1"',
+          // The hook has removed apt's files already.
+          '--skip=cleanup/apt',
+          // The emulator is ours, in a namespace of its own; arch-test would look for the host's.
+          '--skip=check/qemu',
+          'trixie',
+          '/mnt/out/base.tar',
+          'deb [trusted=yes] copy:/mnt/mirror ./',
         ],
-        env: {
-          TMPDIR: '/mnt/work',
-          SOURCE_DATE_EPOCH: String(options.epoch),
-          // One initramfs, at the end, instead of one per package that asks.
-          INITRD: 'No',
-          DEBIAN_FRONTEND: 'noninteractive',
+        {
+          ids: 'range',
+          binds: [
+            { from: inFolder, to: '/mnt/in', readOnly: true },
+            { from: mirror, to: '/mnt/mirror', readOnly: true },
+            ...(inputs.twins === null ? [] : [{ from: inputs.twins, to: '/mnt/twins', readOnly: true }]),
+            ...(trace === undefined ? [] : [{ from: trace, to: '/mnt/trace' }]),
+            { from: out, to: '/mnt/out' },
+            { from: work, to: '/mnt/work' },
+          ],
+          env: {
+            TMPDIR: '/mnt/work',
+            SOURCE_DATE_EPOCH: String(options.epoch),
+            // One initramfs, at the end, instead of one per package that asks.
+            INITRD: 'No',
+            DEBIAN_FRONTEND: 'noninteractive',
+          },
+          onStdoutLine: onLine,
+          onStderrLine: onLine,
+          title: 'installing the packages',
         },
-        onStdoutLine: onLine,
-        onStderrLine: onLine,
-        title: 'installing the packages',
-      },
-    );
+      )
+      .catch((error: unknown) => {
+        if (!(error instanceof ToolError)) throw error;
+        throw new ToolError(['mmdebstrap'], error.status, said.slice(-20).join('\n'), {
+          title: 'installing the packages',
+        });
+      });
     function onLine(line: string): void {
+      // After a failure mmdebstrap tries to remove the twins, too: they are mounted read-only, and it complains of each.
+      if (!line.includes('/.twins/')) said.push(line);
+      if (said.length > 200) said.splice(0, 100);
       if (/^Setting up /.test(line)) {
         configured += 1;
         host.emit({

@@ -4,6 +4,9 @@ set -eu
 root=$1
 out=/mnt/out
 
+# Native twins (extract.sh): the scripts below run programs of the tree, so they leave it last.
+trap 'if [ -d "$root/.twins" ]; then umount --recursive "$root/.twins"; rmdir "$root/.twins"; fi' EXIT
+
 # name:home:shell:group,group
 while IFS=: read -r name home shell groups; do
   [ -n "$name" ] || continue
@@ -57,9 +60,3 @@ if found=$(grep -rlE -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' "$root/etc" "$ro
 fi
 
 cp "$root/etc/passwd" "$root/etc/group" "$out/"
-
-# Last, for the scripts above run programs of the tree.
-if [ -d "$root/.twins" ]; then
-  umount --recursive "$root/.twins"
-  rmdir "$root/.twins"
-fi

@@ -10,6 +10,12 @@ for kind in rsa ecdsa ed25519; do
   : > "$root/etc/ssh/ssh_host_${kind}_key.pub"
 done
 
+# So does ssl-cert's with its "snakeoil" certificate. This one's key was thrown away; customize.sh removes both files.
+mkdir -p "$root/etc/ssl/certs"
+mkdir -p -m 700 "$root/etc/ssl/private"
+cp /mnt/in/snakeoil.pem "$root/etc/ssl/certs/ssl-cert-snakeoil.pem"
+: > "$root/etc/ssl/private/ssl-cert-snakeoil.key"
+
 mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/etc/initramfs-tools/hooks"
 cp /mnt/in/initramfs.conf "$root/etc/initramfs-tools/conf.d/commesh"
 cp /mnt/in/initramfs.hook "$root/etc/initramfs-tools/hooks/commesh"
