@@ -49,7 +49,7 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$
   "$root"/var/cache/ldconfig/aux-cache "$root"/etc/ssl/private/ssl-cert-snakeoil.key "$root"/etc/ssl/certs/ssl-cert-snakeoil.pem \
   "$root"/var/lib/dpkg/*-old "$root"/var/cache/debconf/*-old "$root"/etc/.pwd.lock "$root"/var/lib/dpkg/lock* \
   "$root"/usr/sbin/policy-rc.d
-rm -rf "$root"/etc/apt/* "$root"/var/lib/apt "$root"/var/cache/apt "$root"/tmp/* "$root"/run/* "$root"/var/tmp/*
+rm -rf "$root"/usr/share/man/* "$root"/etc/apt/* "$root"/var/lib/apt "$root"/var/cache/apt "$root"/tmp/* "$root"/run/* "$root"/var/tmp/*
 find "$root/var/log" -type f -delete
 : > "$root/etc/machine-id"
 

@@ -12,9 +12,15 @@ done
 
 # So does ssl-cert's with its "snakeoil" certificate. This one's key was thrown away; customize.sh removes both files.
 mkdir -p "$root/etc/ssl/certs"
-mkdir -p -m 700 "$root/etc/ssl/private"
+mkdir -p "$root/etc/ssl/private"
+chmod 700 "$root/etc/ssl/private"
 cp /mnt/in/snakeoil.pem "$root/etc/ssl/certs/ssl-cert-snakeoil.pem"
 : > "$root/etc/ssl/private/ssl-cert-snakeoil.key"
+
+# Manual pages are left out, but alternatives (Java's, PostgreSQL's) want to link theirs; customize.sh removes the links.
+for section in 1 2 3 4 5 6 7 8; do
+  mkdir -p "$root/usr/share/man/man$section"
+done
 
 mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/etc/initramfs-tools/hooks"
 cp /mnt/in/initramfs.conf "$root/etc/initramfs-tools/conf.d/commesh"
