@@ -1,5 +1,6 @@
 import { canonicalJson, sha256 } from '../host/files.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
+import type { Arch } from '../services/contract.js';
 
 /** The part of a plan that decides which packages are fetched. */
 export interface Request {
@@ -38,4 +39,12 @@ export function requestDigest(request: Request): string {
       ),
     }),
   );
+}
+
+/**
+ * The sets of a lock or request that a machine needs: programs run on the build machine are there for both architectures, so
+ * that a lock is the same wherever it is made, and only its own are fetched.
+ */
+export function setsForHost<T extends { readonly id: string }>(sets: readonly T[], hostArch: Arch): T[] {
+  return sets.filter(({ id }) => !/^(?:tools|twins)-/.test(id) || id.endsWith(`-${hostArch}`));
 }

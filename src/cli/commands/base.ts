@@ -65,7 +65,7 @@ export async function lockOf(project: Project): Promise<Lock> {
  * The first half of a build, in which nothing of a site is made: checks the whole offline cache against the lock, then makes
  * the tools tree and the base layer, or finds them in the cache.
  * @param cache folder of the offline cache.
- * @param keyrings keyring file of single archives, where it is not the host's.
+ * @param keyrings keyring of single archives, where it is not the one in keys/.
  * @param verified called once, when the cache is known to be good.
  * @throws WorkError without a lock that fits, CacheMissError for a cache that does not fit the lock.
  */
@@ -81,7 +81,7 @@ export async function ensureBase(
   const lock = await lockOf(project);
   const manifest = await manifestOf(project, lock);
   const toolsId = `tools-${hostArch()}`;
-  await clock('verify-cache', async () =>
+  const stanzas = await clock('verify-cache', async () =>
     verifyCache(host, lock, cache, [...plan.sets.map((set) => set.id), toolsId], {
       full: true,
       keyrings: await keyringsOf(plan.sources, { keyrings }),
@@ -101,6 +101,7 @@ export async function ensureBase(
       packages: set('system'),
       boot: set('boot'),
       debPath,
+      stanza: (one) => stanzas.get(one.sha256) ?? '',
     }),
   );
   return { lock, manifest, tools, layer };
