@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WorkError } from '../diagnostics/errors.js';
 import { syncFolder } from '../host/files.js';
@@ -7,6 +7,7 @@ import type { Tools } from '../host/tools.js';
 import type { PlanSource } from '../plan/types.js';
 import type { Arch } from '../services/contract.js';
 import { archiveFolder, Cache, storePath } from './cache.js';
+import { takeFile } from './download.js';
 import { HttpClient } from './http.js';
 import { fetchIndexes } from './indexes.js';
 import { becauseOf, readLock, writeLock } from './lock.js';
@@ -15,7 +16,7 @@ import { requestDigest, setsForHost, type Request } from './request.js';
 import { firstPackages, resolveSets } from './resolve.js';
 import { locateArchives, type MirrorSettings } from './sources/apt.js';
 import { readNetworkSettings, settingsFor } from './sources/proxy.js';
-import { inMB, transfer, type Item, type TransferOptions } from './transfer.js';
+import { inMB, partOf, transfer, type Item, type TransferOptions } from './transfer.js';
 import type { Lock, LockPackage } from './types.js';
 
 /** Where the programs come from that work out which packages are needed. */
@@ -171,22 +172,23 @@ async function resolve(
 
 /** Puts fresh index files in their places on the cache's tree; the ones they replace go to the store. */
 async function adopt(cache: Cache, lock: Lock): Promise<void> {
+  const used = new Set<string>();
   for (const index of lock.indexes) {
     // InRelease sorts before the lists (upper case) and must come last: it vouches for the others.
     for (const file of [...index.files].reverse()) {
       const target = join(archiveFolder(cache.folder, index.archive), file.path);
       const stored = storePath(cache.folder, file.sha256);
-      if ((await cache.check(target, file, false)) === 'good') {
-        await rm(stored, { force: true });
-        continue;
-      }
+      used.add(stored);
+      if ((await cache.check(target, file, false)) === 'good') continue;
       await cache.retire(index.archive, file.path);
-      await mkdir(dirname(target), { recursive: true });
-      await rename(stored, target);
+      const part = await partOf(cache, { path: file.path, sha256: file.sha256 });
+      await takeFile(stored, { size: file.size, sha256: file.sha256, part, target });
       await cache.note(target, file.sha256);
       await syncFolder(dirname(target));
     }
   }
+  // Only now: empty lists of two architectures are the same bytes.
+  for (const stored of used) await rm(stored, { force: true });
 }
 
 function itemOf(cache: Cache, found: LockPackage, because: Item['because']): Item {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError, InterruptedError, WorkError } from '../diagnostics/errors.js';
-import { syncFolder } from '../host/files.js';
+import { sha256, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import { storePath, type Cache } from './cache.js';
 import { download, WrongBytesError } from './download.js';
@@ -72,15 +72,15 @@ export function inMB(bytes: number): string {
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** Where the unfinished bytes of a file wait. */
-export async function partOf(cache: Cache, sha256: string): Promise<string> {
+/** Where the unfinished bytes of a file wait: by digest, and by path, since two files may be the same bytes. */
+export async function partOf(cache: Cache, item: Pick<Item, 'path' | 'sha256'>): Promise<string> {
   const folder = join(cache.folder, 'partial');
   await mkdir(folder, { recursive: true });
-  return join(folder, `${sha256}.part`);
+  return join(folder, `${item.sha256}.${sha256(item.path).slice(0, 8)}.part`);
 }
 
 async function begunOf(cache: Cache, item: Item): Promise<number> {
-  return await stat(await partOf(cache, item.sha256)).then(
+  return await stat(await partOf(cache, item)).then(
     (found) => found.size,
     () => 0,
   );
@@ -157,7 +157,7 @@ async function transferAll(
             urls: urlsOf(item, place),
             size: item.size,
             sha256: item.sha256,
-            part: await partOf(cache, item.sha256),
+            part: await partOf(cache, item),
             target: item.target,
           },
           {
