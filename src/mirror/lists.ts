@@ -9,10 +9,12 @@ import { unxz } from '../host/xz.js';
 export const LIST_ENDINGS = ['.gz', '.xz', ''] as const;
 
 const gunzipAsync = promisify(gunzip);
+/** Few large pieces: each one is a turn of the event loop. */
+const PIECE_BYTES = 8 << 20;
 
 /** The text of a package list, unpacked as its name says. @throws Error when it is damaged. */
 export async function unpackList(bytes: Buffer, path: string): Promise<Buffer> {
-  if (path.endsWith('.gz')) return await gunzipAsync(bytes);
+  if (path.endsWith('.gz')) return await gunzipAsync(bytes, { chunkSize: PIECE_BYTES });
   if (path.endsWith('.xz')) return await unxz(bytes);
   return bytes;
 }

@@ -42,10 +42,11 @@ export function toRecord(stanza: string): PackageRecord {
   };
 }
 
-interface Place {
-  readonly list: number;
-  readonly from: number;
-  readonly to: number;
+/** One list: its text, and where each stanza begins. */
+interface List {
+  readonly text: string;
+  readonly starts: number[];
+  readonly names: string[];
 }
 
 /**
@@ -53,15 +54,17 @@ interface Place {
  * Stanzas are found by name; records are made for the few that are asked for.
  */
 export class PackagesIndex {
-  readonly #texts: string[] = [];
-  readonly #places = new Map<string, Place[]>();
+  readonly #lists: List[] = [];
+  /** Where the stanzas of a name are: list, and number in it. */
+  readonly #places = new Map<string, [list: List, at: number][]>();
   #providers: Map<string, string[]> | null = null;
   #base: Set<string> | null = null;
 
   /** @param bytes an uncompressed `Packages` file. */
   add(bytes: Buffer): void {
     const text = bytes.toString('latin1');
-    const list = this.#texts.push(text) - 1;
+    const list: List = { text, starts: [], names: [] };
+    this.#lists.push(list);
     this.#providers = this.#base = null;
     for (let from = 0; from < text.length;) {
       const found = text.indexOf('\n\n', from);
@@ -71,9 +74,11 @@ export class PackagesIndex {
         ? text.slice(from + 9, lineEnd(text, from + 9)).trim()
         : field(text.slice(from, to), 'Package');
       if (name !== '') {
+        const at = list.starts.push(from) - 1;
+        list.names.push(name);
         const places = this.#places.get(name);
-        if (places === undefined) this.#places.set(name, [{ list, from, to }]);
-        else places.push({ list, from, to });
+        if (places === undefined) this.#places.set(name, [[list, at]]);
+        else places.push([list, at]);
       }
       from = to + 2;
     }
@@ -85,9 +90,11 @@ export class PackagesIndex {
 
   /** The stanzas of a package, one for each version in the lists. */
   stanzas(name: string): string[] {
-    return (this.#places.get(name) ?? []).map(
-      ({ list, from, to }) => `${this.#texts[list]?.slice(from, to).trimEnd()}\n`,
-    );
+    return (this.#places.get(name) ?? []).map(([{ text, starts }, at]) => {
+      const from = starts[at] ?? 0;
+      const to = text.indexOf('\n\n', from);
+      return `${text.slice(from, to < 0 ? undefined : to).trimEnd()}\n`;
+    });
   }
 
   /** The record of the package `name` at `filename`, or null. */
@@ -129,15 +136,11 @@ export class PackagesIndex {
 
   /** Every place of `line` with the name of the package whose stanza it stands in. */
   *#withLine(line: string): Generator<{ name: string; text: string; at: number }> {
-    for (const text of this.#texts) {
+    for (const { text, starts, names: all } of this.#lists) {
+      let stanza = 0;
       for (let at = text.indexOf(line); at >= 0; at = text.indexOf(line, at + 1)) {
-        const before = text.lastIndexOf('\n\n', at);
-        const from = before < 0 ? 0 : before + 2;
-        const name = text.startsWith('Package: ', from)
-          ? text.slice(from + 9, lineEnd(text, from + 9)).trim()
-          : toRecord(text.slice(from, text.indexOf('\n\n', at) < 0 ? undefined : text.indexOf('\n\n', at)))
-              .name;
-        yield { name, text, at };
+        while ((starts[stanza + 1] ?? Infinity) <= at + 1) stanza += 1;
+        yield { name: all[stanza] ?? '', text, at };
       }
     }
   }

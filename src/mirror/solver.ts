@@ -6,7 +6,7 @@ import type { Tools } from '../host/tools.js';
 import type { PackageSet } from '../plan/types.js';
 import type { Arch } from '../services/contract.js';
 import type { CheckedSource } from './indexes.js';
-import { PackagesIndex, reachable } from './packages.js';
+import { PackagesIndex, reachable, toRecord } from './packages.js';
 
 /** What is asked of apt. */
 export interface Question {
@@ -159,7 +159,8 @@ function viewOf(
   const named = new Set(namedIn(set, checked.source.suite));
   return {
     stanzas: (name) => (named.has(name) ? index.stanzas(name) : []),
-    providers: (name) => index.providers(name).filter((one) => named.has(one)),
+    providers: (name) =>
+      [...named].filter((one) => index.stanzas(one).some((text) => toRecord(text).provides.includes(name))),
   };
 }
 
