@@ -29,6 +29,11 @@ export function dependencyChoices(stanza: string): string[][] {
     .filter((choices) => choices.length > 0);
 }
 
+/** Whether a package holds shared libraries, by Debian's naming (policy, section 8.1); zlib alone is older than the rule. */
+export function isLibrary(name: string): boolean {
+  return name.startsWith('lib') || name === 'zlib1g';
+}
+
 const MAGIC = '!<arch>\n';
 
 /** Members of a .deb (deb(5): an ar archive) by name. @throws Error when it is none. */

@@ -4,6 +4,7 @@ import type { Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
 import type { Arch } from '../services/contract.js';
+import { isLibrary } from '../host/deb.js';
 import type { CheckedSource } from './indexes.js';
 import { toRecord, type PackageRecord, type PackagesIndex } from './packages.js';
 import { isExtractOnly, requestDigest, type Request } from './request.js';
@@ -42,8 +43,8 @@ export async function resolveSets(
 }
 
 /**
- * The newest version of some packages and of all they need, the first alternative that there is: for a tree that is only
- * unpacked, where one package too many does no harm. apt is not there yet to tell.
+ * The newest version of some packages and of the libraries they need, the first alternative that there is: for a tree that is
+ * only unpacked, to run these programs and no maintainer script. apt is not there yet to tell.
  * @throws WorkError when one of the names is in no list.
  */
 export function firstPackages(
@@ -90,7 +91,8 @@ export function firstPackages(
         .get(arch)
         ?.stanzas(one.name)
         .find((text) => toRecord(text).sha256 === one.sha256);
-      if (stanza !== undefined) queue.push(...toRecord(stanza).alternatives);
+      if (stanza !== undefined)
+        queue.push(...toRecord(stanza).alternatives.filter((choices) => choices.some(isLibrary)));
     }
   }
   return [...found.values()].sort((a, b) => compare(a.name, b.name));

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { ToolError } from '../diagnostics/errors.js';
 import type { Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
 import type { PackageSet } from '../plan/types.js';
@@ -70,7 +71,10 @@ export async function askApt(
     questions.map(async (_question, at): Promise<Answer> => {
       const read = (name: string): Promise<string> => readFile(join(folder, folderOf(at), name), 'utf8');
       const [code, out, err] = await Promise.all([read('code'), read('out'), read('err')]);
-      return code.trim() === '0' ? { found: parseUris(out) } : { complaint: `${out}\n${err}`.trim() };
+      if (code.trim() === '0') return { found: parseUris(out) };
+      // apt-get's own word for "no"; anything else is no answer (apt-get(8), diagnostics).
+      if (code.trim() !== '100') throw new ToolError(['apt-get'], Number(code), err);
+      return { complaint: `${out}\n${err}`.trim() };
     }),
   );
 }

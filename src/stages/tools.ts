@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { InterruptedError, WorkError } from '../diagnostics/errors.js';
-import { dependencyChoices, unpackDeb } from '../host/deb.js';
+import { dependencyChoices, isLibrary, unpackDeb } from '../host/deb.js';
 import { sha256, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import { namespaceTools, runsHere, type NamespaceTools } from '../host/namespace.js';
@@ -152,7 +152,7 @@ export async function ensureToolsTree(
   return { path, id };
 }
 
-/** Unpacks FIRST and what it needs, with nothing but Node. @returns the packages that are unpacked. */
+/** Unpacks FIRST and the libraries it needs, with nothing but Node. @returns the packages that are unpacked. */
 async function unpackFirst(
   host: Host,
   folder: string,
@@ -185,7 +185,8 @@ async function unpackFirst(
     });
     done.add(one);
     progress();
-    for (const needed of dependencyChoices(control).flat()) names.add(needed);
+    // Programs that are only run need of the rest nothing but libraries.
+    for (const needed of dependencyChoices(control).flat()) if (isLibrary(needed)) names.add(needed);
   }
   return done;
 }
