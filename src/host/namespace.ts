@@ -1,13 +1,41 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ExecResult, Host } from './host.js';
 import type { Tools, ToolsOptions } from './tools.js';
 
+/** Dynamic loaders by Node's name of an architecture, and the folder of its libraries (multiarch). */
+const LOADERS = [
+  { arch: 'x64', loader: 'usr/lib64/ld-linux-x86-64.so.2', libraries: 'usr/lib/x86_64-linux-gnu' },
+  { arch: 'arm64', loader: 'usr/lib/ld-linux-aarch64.so.1', libraries: 'usr/lib/aarch64-linux-gnu' },
+] as const;
+
+/** Whether the programs of a tree are made for this machine. */
+export function runsHere(tree: string): boolean {
+  return LOADERS.some(({ arch, loader }) => arch === process.arch && existsSync(join(tree, loader)));
+}
+
+/** What starts a program of a tree that is not the root yet: its own loader, told where its libraries are. */
+export function loaderOf(tree: string): readonly string[] {
+  const found = LOADERS.find(({ loader }) => existsSync(join(tree, loader)));
+  if (found === undefined) throw new Error(`no loader in ${tree}`);
+  return [join(tree, found.loader), '--library-path', join(tree, found.libraries)];
+}
+
+/** argv that runs a program of a tree (`usr/bin/unshare`) from outside of it. */
+export function outside(tree: string, program: string, args: readonly string[]): readonly string[] {
+  return [...loaderOf(tree), join(tree, program), ...args];
+}
+
 /**
- * Prepares the mounts of a tools tree and enters it. $1 tree, $2 interpreter of arm64 programs (`none`, or a file of the host),
- * $3 its flags, then triples `from to ro|rw` up to `--`, the working folder, and the program.
+ * Prepares the mounts of a tools tree and enters it. No program of the host is run: until the tree is the root, its own loader
+ * starts its own programs. $1 loader, $2 libraries, $3 tree, $4 interpreter of arm64 programs (`none`, or a file of the host),
+ * $5 its flags, then triples `from to ro|rw` up to `--`, the working folder, and the program.
  * The mount namespace is private, so nothing has to be undone. The network namespace has only a loopback device that is down.
  */
 const ENTER = `
-tree=$1 interpreter=$2 flags=$3; shift 3
+loader=$1 libraries=$2 tree=$3 interpreter=$4 flags=$5; shift 5
+mount() { "$loader" --library-path "$libraries" "$tree/usr/bin/mount" "$@"; }
+mkdir() { "$loader" --library-path "$libraries" "$tree/usr/bin/mkdir" "$@"; }
 mount --bind "$tree" "$tree"
 mount -t proc proc "$tree/proc"
 mount --rbind /dev "$tree/dev"
@@ -26,7 +54,7 @@ if [ "$interpreter" != none ]; then
   printf '%s' ':qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:'"$interpreter:$flags" > "$tree/proc/sys/fs/binfmt_misc/register"
 fi
 folder=$1; shift
-exec chroot "$tree" /usr/bin/env -C "$folder" "$@"
+exec "$loader" --library-path "$libraries" "$tree/usr/sbin/chroot" "$tree" /usr/bin/env -C "$folder" "$@"
 `;
 
 /** What the kernel hands programs of another architecture to (Documentation/admin-guide/binfmt-misc.rst). */
@@ -43,9 +71,10 @@ export interface NamespaceTools extends Tools {
 }
 
 /**
- * Programs of the tools tree at `path`, run in their own user, mount, pid, ipc, uts and network namespaces (unshare(1)).
- * Binds must lie below /mnt. `interpreter`: runs arm64 programs; it is registered in a binfmt_misc of the
- * namespace's own (Linux >= 6.7), seen by nobody else. Null: no emulation, or the host's own registration.
+ * Programs of the tools tree at `path`, run in their own user, mount, pid, ipc, uts and network namespaces (unshare(1)). Of the
+ * host only newuidmap and newgidmap are used, for `ids: 'range'`: they need the right to map ids.
+ * Binds must lie below /mnt. `interpreter`: runs arm64 programs; it is registered in a binfmt_misc of the namespace's own
+ * (Linux >= 6.7), seen by nobody else. Null: no emulation, or the host's own registration.
  */
 export function namespaceTools(
   host: Host,
@@ -69,9 +98,10 @@ export function namespaceTools(
         TMPDIR: '/tmp',
         ...env,
       };
+      const [loader = '', , libraries = ''] = loaderOf(path);
       return host.exec(
-        [
-          'unshare',
+        // unshare(1) of the tree: the host's may be old, or another program of that name.
+        outside(path, 'usr/bin/unshare', [
           '--user',
           '--map-root-user',
           ...(ids === 'range' ? ['--map-auto'] : []),
@@ -82,11 +112,7 @@ export function namespaceTools(
           '--uts',
           '--fork',
           '--kill-child',
-          'sh',
-          '-eu',
-          '-c',
-          ENTER,
-          'sh',
+          ...outside(path, 'usr/bin/sh', ['-eu', '-c', ENTER, 'sh', loader, libraries]),
           path,
           ...(ids === 'range' && interpreter !== null ? [interpreter.file, interpreter.flags] : ['none', '']),
           ...mounts,
@@ -95,7 +121,7 @@ export function namespaceTools(
           '-i',
           ...Object.entries(inside).map(([name, value]) => `${name}=${value}`),
           ...argv,
-        ],
+        ]),
         { title: argv[0] ?? '', ...rest },
       );
     },

@@ -1,12 +1,13 @@
-import { mkdir, rename, stat } from 'node:fs/promises';
+import { mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError } from '../diagnostics/errors.js';
-import { hashFile, readTextIfThere, syncFolder, writeAtomic } from '../host/files.js';
+import { hashFile, readTextIfThere, sha256, syncFolder, writeAtomic } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import { each } from './parallel.js';
+import { archOfList, unpackList } from './lists.js';
 import { archsOf, becauseOf } from './lock.js';
-import { readPackagesOf } from './chain.js';
+import { PackagesIndex, toRecord } from './packages.js';
 import { verifySigned, parseRelease } from './release.js';
 import type { Request } from './request.js';
 import type { Lock, LockFile, LockIndex, LockPackage } from './types.js';
@@ -128,7 +129,8 @@ export interface VerifyOptions {
   readonly request: Request;
 }
 
-const WORDS: Record<Exclude<FileState, 'good'>, string> = {
+type Fault = Exclude<FileState, 'good'>;
+const WORDS: Record<Fault, string> = {
   missing: 'is not in the offline cache',
   truncated: 'is cut short',
   changed: 'has been changed',
@@ -137,6 +139,7 @@ const WORDS: Record<Exclude<FileState, 'good'>, string> = {
 /**
  * Checks that the cache holds what the lock names for these sets: every index and .deb by SHA-256, every InRelease by
  * its signature, and (`full`) that the signed indexes really list every package of the lock.
+ * @returns the signed stanza of each package by the SHA-256 of its .deb (latin1 text); none unless `full`.
  * @throws CacheMissError that names the file, the package and the profile path that asked for it.
  */
 export async function verifyCache(
@@ -145,16 +148,17 @@ export async function verifyCache(
   cacheFolder: string,
   setIds: readonly string[],
   options: VerifyOptions,
-): Promise<void> {
+): Promise<ReadonlyMap<string, string>> {
   const cache = await Cache.open(cacheFolder);
   const ids = setIds.join('+');
-  await timed(host, `verify-cache-${ids}`, `Check the offline cache (${ids})`, async () => {
+  return await timed(host, `verify-cache-${ids}`, `Check the offline cache (${ids})`, async () => {
     try {
-      const files = await verifyIndexes(host, lock, cache, options);
-      await Promise.all([
+      const files = await verifyIndexes(lock, cache, options);
+      const [stanzas] = await Promise.all([
+        options.full ? verifyChain(lock, setIds, options, files) : new Map<string, string>(),
         verifyPackages(host, lock, cache, setIds, options),
-        options.full ? verifyChain(host, lock, setIds, options, files) : null,
       ]);
+      return stanzas;
     } finally {
       await cache.save();
     }
@@ -168,32 +172,29 @@ function miss(message: string, because: ProfilePath, hint?: string): CacheMissEr
   });
 }
 
+function indexFault(index: LockIndex, file: LockFile, fault: Fault, path: string): CacheMissError {
+  return miss(`the package index ${file.path} of the archive "${index.archive}" ${WORDS[fault]}: ${path}`, [
+    'mirror',
+  ]);
+}
+
 /** @returns path of each locked index file, by SHA-256. */
-async function verifyIndexes(
-  host: Host,
-  lock: Lock,
-  cache: Cache,
-  options: VerifyOptions,
-): Promise<Map<string, string>> {
+async function verifyIndexes(lock: Lock, cache: Cache, options: VerifyOptions): Promise<Map<string, string>> {
   const paths = new Map<string, string>();
   for (const index of lock.indexes) {
     for (const file of index.files) {
       const found = await cache.findIndex(index, file, options.full);
       if ('fault' in found) {
-        throw miss(
-          `the package index ${file.path} of the archive "${index.archive}" ${WORDS[found.fault as keyof typeof WORDS]}: ${found.path}`,
-          ['mirror'],
-        );
+        throw indexFault(index, file, found.fault as Fault, found.path);
       }
       paths.set(file.sha256, found.path);
     }
-    await verifyRelease(host, index, paths, options);
+    await verifyRelease(index, paths, options);
   }
   return paths;
 }
 
 async function verifyRelease(
-  host: Host,
   index: LockIndex,
   paths: ReadonlyMap<string, string>,
   options: VerifyOptions,
@@ -205,8 +206,9 @@ async function verifyRelease(
   if (release === undefined || keyring === undefined) {
     throw miss(`${what} has no signed release file in the lock`, ['mirror']);
   }
-  const signed = await verifySigned(host, paths.get(release.sha256) ?? '', keyring);
-  if ('reason' in signed) throw miss(`${what} cannot be trusted: ${signed.reason}`, ['mirror']);
+  const text = await readFile(paths.get(release.sha256) ?? '', 'utf8');
+  const signed = await verifySigned(text, keyring);
+  if ('fault' in signed) throw miss(`${what} cannot be trusted: ${signed.reason}`, ['mirror']);
   if (!signed.fingerprints.some((fingerprint) => index.signedBy.includes(fingerprint))) {
     throw miss(`${what} is signed by another key than the lock names`, ['mirror']);
   }
@@ -239,16 +241,19 @@ async function verifyPackages(
   });
 }
 
-/** A lock that was altered after resolving: its packages are no longer those the signed index lists. */
+/**
+ * A lock that was altered after resolving: its packages are no longer those the signed index lists.
+ * @returns the stanza of each package by the SHA-256 of its .deb.
+ */
 async function verifyChain(
-  host: Host,
   lock: Lock,
   setIds: readonly string[],
   options: VerifyOptions,
   files: ReadonlyMap<string, string>,
-): Promise<void> {
+): Promise<Map<string, string>> {
   const all = setIds.flatMap((id) => (lock.sets[id] ?? []).map((found) => ({ id, found })));
   const archs = archsOf(lock, setIds);
+  const stanzas = new Map<string, string>();
   for (const { id, found } of all) {
     if (lock.indexes.some((index) => index.archive === found.archive && index.suite === found.suite))
       continue;
@@ -260,21 +265,34 @@ async function verifyChain(
         ({ found }) => found.archive === index.archive && found.suite === index.suite,
       );
       if (wanted.length === 0) return;
-      const paths = new Set(wanted.map(({ found }) => found.path));
-      const listed = await readPackagesOf(host, index, files, archs, paths);
+      const listed = new PackagesIndex();
+      await Promise.all(
+        index.files.map(async (file) => {
+          const arch = archOfList(file.path);
+          if (arch === null || archs?.has(arch) === false) return;
+          const bytes = await readFile(files.get(file.sha256) ?? '');
+          // Read again since it was compared: what is believed is what was signed.
+          if (sha256(bytes) !== file.sha256)
+            throw indexFault(index, file, 'changed', files.get(file.sha256) ?? '');
+          listed.add(await unpackList(bytes, file.path));
+        }),
+      );
       for (const { id, found } of wanted) {
-        const record = listed.record(found.path);
-        if (
-          record?.sha256 !== found.sha256 ||
-          record.version !== found.version ||
-          record.name !== found.name ||
-          record.arch !== found.arch
-        ) {
-          throw altered(found, index.suite, becauseOf(options.request, id, found));
-        }
+        const stanza = listed.stanzas(found.name).find((text) => {
+          const record = toRecord(text);
+          return (
+            record.sha256 === found.sha256 &&
+            record.filename === found.path &&
+            record.version === found.version &&
+            record.arch === found.arch
+          );
+        });
+        if (stanza === undefined) throw altered(found, index.suite, becauseOf(options.request, id, found));
+        stanzas.set(found.sha256, stanza);
       }
     }),
   );
+  return stanzas;
 }
 
 function altered(found: LockPackage, suite: string, because: ProfilePath): CacheMissError {

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +30,8 @@ export interface DownloadOptions {
 
 /** Tries without any progress before giving up. */
 const ATTEMPTS = 5;
+/** Tries to get a small file. */
+const SMALL_ATTEMPTS = 4;
 /** Whole files with wrong content before the mirror is called wrong. */
 const WRONG = 2;
 
@@ -170,6 +172,52 @@ async function receive(url: URL, wanted: Wanted, options: DownloadOptions, fresh
 async function discard(wanted: Wanted, options: DownloadOptions): Promise<void> {
   options.onBytes(-(await sizeOf(wanted.part)));
   await rm(wanted.part, { force: true });
+}
+
+/** Largest answer `downloadSmall` takes, bytes: InRelease of Debian's largest suites has a tenth of it. */
+const SMALL_LIMIT = 4 << 20;
+
+/**
+ * Fetches a small file of which neither size nor digest is known.
+ * @throws GoneError when it is not there, or the last network error.
+ */
+export async function downloadSmall(
+  url: URL,
+  options: Pick<DownloadOptions, 'client' | 'signal' | 'onRetry' | 'backoffMs'>,
+): Promise<Buffer> {
+  if (url.protocol === 'file:') {
+    return await readFile(url).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === 'ENOENT' || error.code === 'ENOTDIR'
+        ? new GoneError(`${fileURLToPath(url)} is not there`)
+        : error;
+    });
+  }
+  let pause = options.backoffMs;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const response = await options.client.get(url, {}, options.signal);
+      const status = response.statusCode ?? 0;
+      if (status !== 200) {
+        response.resume();
+        const message = `the mirror answers ${status} ${response.statusMessage ?? ''}`.trim();
+        throw status === 408 || status === 429 || status >= 500 ? new Error(message) : new GoneError(message);
+      }
+      const parts: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        size += chunk.length;
+        if (size > SMALL_LIMIT) throw new GoneError('the mirror sends far more than an index');
+        parts.push(chunk);
+      }
+      if (!response.complete) throw new Error('the connection broke');
+      return Buffer.concat(parts);
+    } catch (error) {
+      if (options.signal.aborted || error instanceof GoneError || attempt >= SMALL_ATTEMPTS) throw error;
+      options.onRetry(error instanceof Error ? error.message : String(error));
+      await sleep(pause, undefined, { signal: options.signal });
+      pause *= 2;
+    }
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { controlField as field, dependencyChoices, packageNames as names } from '../host/deb.js';
 
 /** What is kept of a stanza of a `Packages` index. */
 export interface PackageRecord {
@@ -14,44 +14,18 @@ export interface PackageRecord {
   readonly installedKiB: number;
   /** Names in `Pre-Depends` and `Depends`, all alternatives, without versions. */
   readonly depends: readonly string[];
+  /** The same, each dependency with its alternatives. */
+  readonly alternatives: readonly (readonly string[])[];
   readonly provides: readonly string[];
 }
 
-/** `\nField: ` of a stanza that starts with a newline; '' when absent. */
-function field(stanza: string, name: string): string {
-  const at = stanza.indexOf(`\n${name}: `);
-  if (at < 0) return '';
-  const from = at + name.length + 3;
-  const end = stanza.indexOf('\n', from);
-  return stanza.slice(from, end < 0 ? undefined : end);
-}
-
-const KEPT = [
-  'Package',
-  'Version',
-  'Architecture',
-  'Filename',
-  'Size',
-  'SHA256',
-  'Source',
-  'Installed-Size',
-  'Pre-Depends',
-  'Depends',
-  'Provides',
-];
-
-function names(list: string): string[] {
-  return list
-    .split(/[,|]/)
-    .map((part) => /^\s*([a-z0-9][a-z0-9+.-]+)/.exec(part)?.[1] ?? '')
-    .filter(Boolean);
-}
-
-function toRecord(stanza: string): PackageRecord {
+/** What a stanza of a `Packages` list says. */
+export function toRecord(stanza: string): PackageRecord {
   const name = field(stanza, 'Package');
   const version = field(stanza, 'Version');
   // `Source: name (version)`, version only when it differs; no field at all when name and version are the same.
   const source = /^(\S+)(?:\s+\((\S+)\))?/.exec(field(stanza, 'Source'));
+  const alternatives = dependencyChoices(stanza);
   return {
     name,
     version,
@@ -62,60 +36,137 @@ function toRecord(stanza: string): PackageRecord {
     source: source?.[1] ?? name,
     sourceVersion: source?.[2] ?? version,
     installedKiB: Number(field(stanza, 'Installed-Size') || 0),
-    depends: names([field(stanza, 'Pre-Depends'), field(stanza, 'Depends')].filter(Boolean).join(',')),
+    depends: alternatives.flat(),
+    alternatives,
     provides: names(field(stanza, 'Provides')),
   };
 }
 
+/** One list: its text, and where each stanza begins. */
+interface List {
+  readonly text: string;
+  readonly starts: number[];
+  readonly names: string[];
+}
+
 /**
- * An index held in memory: only the fields used, as text, about 25 MB for Debian's 65,000 packages; records are made
- * for the few that are asked for.
+ * The package lists of one suite for one architecture, held in memory as they are (latin1 text: quick, and no byte is lost).
+ * Stanzas are found by name; records are made for the few that are asked for.
  */
 export class PackagesIndex {
-  readonly #stanzas = new Map<string, string>();
-  /** Names that are `Essential: yes` or `Priority: required`: the minimum every Debian system holds. */
-  readonly base = new Set<string>();
-  readonly names = new Set<string>();
+  readonly #lists: List[] = [];
+  /** Where the stanzas of a name are: list, and number in it. */
+  readonly #places = new Map<string, [list: List, at: number][]>();
+  #providers: Map<string, string[]> | null = null;
+  #base: Set<string> | null = null;
 
-  /** @param only keep nothing but the stanzas of these files. */
-  constructor(private readonly only: ReadonlySet<string> | null = null) {}
-
-  add(stanza: string): void {
-    const filename = field(stanza, 'Filename').replace(/^\.\//, '');
-    if (this.only !== null && !this.only.has(filename)) return;
-    const name = field(stanza, 'Package');
-    if (filename === '' || name === '') return;
-    this.names.add(name);
-    if (field(stanza, 'Essential') === 'yes' || field(stanza, 'Priority') === 'required') this.base.add(name);
-    // join makes a string of its own; a slice would keep the whole chunk it was cut from in memory.
-    const kept: string[] = [''];
-    for (const key of KEPT) {
-      const value = field(stanza, key);
-      if (value !== '') kept.push(`${key}: ${value}`);
+  /** @param bytes an uncompressed `Packages` file. */
+  add(bytes: Buffer): void {
+    const text = bytes.toString('latin1');
+    const list: List = { text, starts: [], names: [] };
+    this.#lists.push(list);
+    this.#providers = this.#base = null;
+    for (let from = 0; from < text.length;) {
+      const found = text.indexOf('\n\n', from);
+      const to = found < 0 ? text.length : found;
+      // `Package` comes first in every list Debian's and reprepro's programs write; elsewhere it is looked for.
+      const name = text.startsWith('Package: ', from)
+        ? text.slice(from + 9, lineEnd(text, from + 9)).trim()
+        : field(text.slice(from, to), 'Package');
+      if (name !== '') {
+        const at = list.starts.push(from) - 1;
+        list.names.push(name);
+        const places = this.#places.get(name);
+        if (places === undefined) this.#places.set(name, [[list, at]]);
+        else places.push([list, at]);
+      }
+      from = to + 2;
     }
-    this.#stanzas.set(filename, kept.join('\n'));
   }
 
-  /** The record of the .deb at `filename`, or null. */
-  record(filename: string): PackageRecord | null {
-    const stanza = this.#stanzas.get(filename);
-    return stanza === undefined ? null : toRecord(stanza);
+  has(name: string): boolean {
+    return this.#places.has(name);
+  }
+
+  /** The stanzas of a package, one for each version in the lists. */
+  stanzas(name: string): string[] {
+    return (this.#places.get(name) ?? []).map(([{ text, starts }, at]) => {
+      const from = starts[at] ?? 0;
+      const to = text.indexOf('\n\n', from);
+      return `${text.slice(from, to < 0 ? undefined : to).trimEnd()}\n`;
+    });
+  }
+
+  /** The record of the package `name` at `filename`, or null. */
+  record(name: string, filename: string): PackageRecord | null {
+    for (const stanza of this.stanzas(name)) {
+      const record = toRecord(stanza);
+      if (record.filename === filename) return record;
+    }
+    return null;
+  }
+
+  /** Packages that say they provide `name`. */
+  providers(name: string): readonly string[] {
+    this.#providers ??= this.#readProviders();
+    return this.#providers.get(name) ?? [];
+  }
+
+  /** Names that are `Essential: yes` or `Priority: required`: the minimum every Debian system holds. */
+  get base(): ReadonlySet<string> {
+    if (this.#base === null) {
+      this.#base = new Set();
+      for (const line of ['\nEssential: yes\n', '\nPriority: required\n'])
+        for (const { name } of this.#withLine(line)) this.#base.add(name);
+    }
+    return this.#base;
+  }
+
+  #readProviders(): Map<string, string[]> {
+    const providers = new Map<string, string[]>();
+    for (const { name, text, at } of this.#withLine('\nProvides: ')) {
+      for (const provided of names(text.slice(at + 11, lineEnd(text, at + 11)))) {
+        const list = providers.get(provided);
+        if (list === undefined) providers.set(provided, [name]);
+        else list.push(name);
+      }
+    }
+    return providers;
+  }
+
+  /** Every place of `line` with the name of the package whose stanza it stands in. */
+  *#withLine(line: string): Generator<{ name: string; text: string; at: number }> {
+    for (const { text, starts, names: all } of this.#lists) {
+      let stanza = 0;
+      for (let at = text.indexOf(line); at >= 0; at = text.indexOf(line, at + 1)) {
+        while ((starts[stanza + 1] ?? Infinity) <= at + 1) stanza += 1;
+        yield { name: all[stanza] ?? '', text, at };
+      }
+    }
   }
 }
 
-/** Reads an uncompressed `Packages` file into `index`. */
-export async function readPackages(file: string, index = new PackagesIndex()): Promise<PackagesIndex> {
-  let rest = '';
-  // The fields kept are ASCII; latin1 is the quickest way to text and cannot split a character.
-  for await (const chunk of createReadStream(file, { encoding: 'latin1', highWaterMark: 1 << 20 })) {
-    const text = rest + (chunk as string);
-    let from = 0;
-    for (let end = text.indexOf('\n\n', from); end >= 0; end = text.indexOf('\n\n', from)) {
-      index.add(`\n${text.slice(from, end)}`);
-      from = end + 2;
+function lineEnd(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? text.length : end;
+}
+
+/**
+ * Names of all packages that can be reached from `start` over `Depends` and `Pre-Depends`, taking every alternative and every
+ * provider: more than a solver can ever look at, and still few.
+ */
+export function reachable(
+  start: Iterable<string>,
+  indexes: readonly Pick<PackagesIndex, 'stanzas' | 'providers'>[],
+): Set<string> {
+  const seen = new Set(start);
+  // A set is walked in the order of adding, new ones included.
+  for (const name of seen) {
+    for (const index of indexes) {
+      for (const provider of index.providers(name)) seen.add(provider);
+      for (const stanza of index.stanzas(name))
+        for (const one of dependencyChoices(stanza).flat()) seen.add(one);
     }
-    rest = text.slice(from);
   }
-  if (rest.trim() !== '') index.add(`\n${rest}`);
-  return index;
+  return seen;
 }

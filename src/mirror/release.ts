@@ -1,7 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ToolError, WorkError } from '../diagnostics/errors.js';
-import type { ExecResult, Host } from '../host/host.js';
 import { parseStanzas, words } from './deb822.js';
 
 /** What a signed InRelease says. */
@@ -10,13 +8,18 @@ export interface Release {
   readonly label: string;
   readonly suite: string;
   readonly codename: string;
+  readonly version: string;
   /** Seconds since 1970. */
   readonly date: number;
+  /** Seconds since 1970; null when the archive promises none. */
+  readonly validUntil: number | null;
+  /** Packages of architecture `all` stand in lists of their own (`binary-all`). */
+  readonly ownAllLists: boolean;
   /** path below `dists/<suite>/` → size and SHA-256. */
   readonly files: ReadonlyMap<string, { readonly size: number; readonly sha256: string }>;
 }
 
-/** Reads the signed text of an InRelease file. */
+/** Reads the signed text of an InRelease file (DebianRepository/Format). */
 export function parseRelease(text: string): Release {
   const stanza = parseStanzas(text)[0] ?? new Map<string, string>();
   const files = new Map<string, { size: number; sha256: string }>();
@@ -24,19 +27,32 @@ export function parseRelease(text: string): Release {
     const [digest = '', size = '', path = ''] = words(line);
     if (path !== '') files.set(path, { size: Number(size), sha256: digest.toLowerCase() });
   }
+  const seconds = (key: string): number => Math.floor(Date.parse(stanza.get(key) ?? '') / 1000);
   return {
     origin: stanza.get('origin') ?? '',
     label: stanza.get('label') ?? '',
     suite: stanza.get('suite') ?? '',
     codename: stanza.get('codename') ?? '',
-    date: Math.floor(Date.parse(stanza.get('date') ?? '') / 1000),
+    version: stanza.get('version') ?? '',
+    date: seconds('date'),
+    validUntil: stanza.has('valid-until') ? seconds('valid-until') : null,
+    ownAllLists:
+      words(stanza.get('architectures')).includes('all') &&
+      !words(stanza.get('no-support-for-architecture-all')).includes('Packages'),
     files,
   };
 }
 
-const UNKNOWN_KEY = 'it is signed with a key this keyring does not hold';
-const WRONG_CONTENT = 'the signature does not fit the content';
-const NO_SIGNATURE = 'it carries no signature';
+/** Why a signed file is not to be trusted. */
+export type SignatureFault = 'unsigned' | 'unknown-key' | 'wrong' | 'expired-key' | 'revoked-key';
+
+const FAULTS: Readonly<Record<SignatureFault, string>> = {
+  unsigned: 'it carries no signature',
+  'unknown-key': 'it is signed with a key this keyring does not hold',
+  wrong: 'the signature does not fit the content',
+  'expired-key': 'the key that signed it has expired',
+  'revoked-key': 'the key was revoked',
+};
 
 export interface Signed {
   /** The text that was signed; nothing outside the signature. */
@@ -45,78 +61,96 @@ export interface Signed {
   readonly fingerprints: readonly string[];
 }
 
+/** A refusal: its kind, and a sentence. */
+export interface Refused {
+  readonly fault: SignatureFault;
+  readonly reason: string;
+}
+
+type OpenPgp = typeof import('openpgp');
+
+// Loaded when something is to be checked: `check` and `plan` start without it.
+let openpgp: Promise<OpenPgp> | undefined;
+const keyrings = new Map<string, Promise<Awaited<ReturnType<OpenPgp['readKeys']>>>>();
+
+/** The public keys in a file (binary or armoured), or in all files of a folder. Read once per run. */
+async function readKeyring(pgp: OpenPgp, path: string): Promise<Awaited<ReturnType<OpenPgp['readKeys']>>> {
+  const files = (await stat(path)).isDirectory()
+    ? (await readdir(path)).filter((name) => /\.(?:gpg|pgp|asc)$/.test(name)).map((name) => join(path, name))
+    : [path];
+  const read = files.map(async (file) => {
+    const bytes = await readFile(file);
+    return bytes.subarray(0, 5).toString() === '-----'
+      ? await pgp.readKeys({ armoredKeys: bytes.toString() })
+      : await pgp.readKeys({ binaryKeys: bytes });
+  });
+  return (await Promise.all(read)).flat();
+}
+
 /**
- * Checks a clear-signed file against a keyring with gpgv (or sqv, which Debian 13's apt uses instead) and gives the text
- * the signature covers, or null with the reason when no key of the keyring has signed it.
- * As apt does, one good signature is enough, and a bad one spoils all.
+ * Checks a clear-signed text against a keyring (RFC 9580, section 7) and gives the text the signature covers, or why it is
+ * not to be trusted. As apt does, one good signature is enough, signatures of keys not in the keyring do not count, and a bad
+ * one spoils all.
+ * @param text the whole InRelease file.
+ * @param keyring file or folder with public keys.
+ * @param at the keys must not have expired at this time, milliseconds since 1970. Null: at the time of signing.
  */
 export async function verifySigned(
-  host: Host,
-  file: string,
+  text: string,
   keyring: string,
-): Promise<Signed | { readonly reason: string }> {
-  const folder = await host.temporary('commesh-verify');
-  const output = join(folder, 'text');
-  const title = 'checking a signature';
-  const gpgv = await tryExec(
-    host,
-    ['gpgv', '--keyring', keyring, '--status-fd', '1', '--output', output, file],
-    title,
-  );
-  if (gpgv !== null) {
-    const good = gpgv.stdout.split('\n').filter((line) => /^\[GNUPG:\] VALIDSIG /.test(line));
-    const bad = /^\[GNUPG:\] (BADSIG|REVKEYSIG)/m.exec(gpgv.stdout)?.[1];
-    if (bad !== undefined) return { reason: bad === 'BADSIG' ? WRONG_CONTENT : 'the key was revoked' };
-    // gpgv ends with 2 when any of several signatures has an unknown key; the status lines tell what counts.
-    if (good.length === 0) return { reason: tellGpgv(gpgv) };
-    const fingerprints = good.flatMap((line) => {
-      const parts = line.split(' ');
-      return [parts[2] ?? '', parts[parts.length - 1] ?? ''];
-    });
-    return { text: await readFile(output, 'utf8'), fingerprints: unique(fingerprints) };
-  }
-  const sqv = await tryExec(
-    host,
-    ['sqv', '--keyring', keyring, '--cleartext', '--output', output, file],
-    title,
-  );
-  if (sqv !== null) {
-    const fingerprints = unique(sqv.stdout.split(/\s+/));
-    if (sqv.exitCode !== 0 || fingerprints.length === 0) {
-      return { reason: tellSqv(sqv) };
-    }
-    return { text: await readFile(output, 'utf8'), fingerprints };
-  }
-  throw new WorkError('neither gpgv nor sqv is installed, so no signature can be checked', {
-    hint: '"commeshctl doctor --install" gets what is missing',
-  });
-}
-
-/** Runs a program that may be missing: null then. */
-async function tryExec(host: Host, argv: readonly string[], title: string): Promise<ExecResult | null> {
+  at: number | null = null,
+): Promise<Signed | Refused> {
+  const refuse = (fault: SignatureFault): Refused => ({ fault, reason: FAULTS[fault] });
+  const pgp = await (openpgp ??= import('openpgp'));
+  let keys = keyrings.get(keyring);
+  if (keys === undefined) keyrings.set(keyring, (keys = readKeyring(pgp, keyring)));
+  const verificationKeys = await keys;
+  let message: Awaited<ReturnType<OpenPgp['readCleartextMessage']>>;
   try {
-    return await host.exec(argv, { allowFailure: true, title });
-  } catch (error) {
-    if (error instanceof ToolError && error.status === 'not found') return null;
-    throw error;
+    message = await pgp.readCleartextMessage({ cleartextMessage: text });
+  } catch {
+    return refuse('unsigned');
   }
-}
-
-function tellGpgv(result: ExecResult): string {
-  if (/NO_PUBKEY/.test(result.stdout)) return UNKNOWN_KEY;
-  if (/EXPKEYSIG|KEYEXPIRED/.test(result.stdout)) return 'the key that signed it has expired';
-  return NO_SIGNATURE;
-}
-
-function tellSqv(result: ExecResult): string {
-  if (/Missing key/i.test(result.stderr)) return UNKNOWN_KEY;
-  if (/manipulated|Bad signature/i.test(result.stderr)) return WRONG_CONTENT;
-  if (/\bEOF\b|Malformed|No signature/i.test(result.stderr)) return NO_SIGNATURE;
-  return result.stderr.trim().split('\n')[0] || NO_SIGNATURE;
-}
-
-function unique(values: readonly string[]): string[] {
-  return [
-    ...new Set(values.filter((value) => /^[0-9A-F]{40}$/i.test(value)).map((value) => value.toUpperCase())),
-  ].sort();
+  // Times are compared below: a slow clock at the place of building must not make a good archive bad.
+  const { signatures, data } = await pgp.verify({ message, verificationKeys, date: null as unknown as Date });
+  const fingerprints = new Set<string>();
+  let fault: SignatureFault = signatures.length === 0 ? 'unsigned' : 'unknown-key';
+  for (const { keyID, verified, signature } of signatures) {
+    // It may be refused before anybody waits for it.
+    const good = verified.then(
+      () => true,
+      () => false,
+    );
+    const key = verificationKeys.find((candidate) => candidate.getKeys(keyID).length > 0);
+    const signer = key?.getKeys(keyID)[0];
+    if (key === undefined || signer === undefined) continue;
+    const packet = (await signature).packets[0];
+    const usableAt = (date: Date): Promise<boolean> =>
+      key.getSigningKey(keyID, date).then(
+        () => true,
+        () => false,
+      );
+    const revoked = await key.isRevoked(undefined, undefined, null as unknown as Date);
+    if (revoked) return refuse('revoked-key');
+    if (!(await good)) {
+      if (packet?.created && !(await usableAt(packet.created))) {
+        fault = 'expired-key';
+        continue;
+      }
+      return refuse('wrong');
+    }
+    const expires = packet?.getExpirationTime() ?? null;
+    if (
+      at !== null &&
+      (!(await usableAt(new Date(at))) || (expires instanceof Date && expires.getTime() < at))
+    ) {
+      fault = 'expired-key';
+      continue;
+    }
+    for (const one of [signer.getFingerprint(), key.getFingerprint()]) {
+      if (/^[0-9a-f]{40}$/i.test(one)) fingerprints.add(one.toUpperCase());
+    }
+  }
+  if (fingerprints.size === 0) return refuse(fault);
+  return { text: String(data), fingerprints: [...fingerprints].sort() };
 }

@@ -1,6 +1,7 @@
 import { canonicalJson, sha256 } from '../host/files.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
 import type { LockPackage } from './types.js';
+import type { Arch } from '../services/contract.js';
 
 /** The part of a plan that decides which packages are fetched. */
 export interface Request {
@@ -60,4 +61,12 @@ export function wishesWithin(
   });
   const { within: _within, ...rest } = set;
   return { ...rest, packages };
+}
+
+/**
+ * The sets of a lock or request that a machine needs: programs run on the build machine are there for both architectures, so
+ * that a lock is the same wherever it is made, and only its own are fetched.
+ */
+export function setsForHost<T extends { readonly id: string }>(sets: readonly T[], hostArch: Arch): T[] {
+  return sets.filter(({ id }) => !/^(?:tools|twins)-/.test(id) || id.endsWith(`-${hostArch}`));
 }

@@ -1,168 +1,108 @@
-import { WorkError, type CommeshError } from '../diagnostics/errors.js';
 import type { ProfilePath } from '../diagnostics/diagnostic.js';
-import { hashFile } from '../host/files.js';
-import { timed, type Host } from '../host/host.js';
+import { WorkError, type CommeshError } from '../diagnostics/errors.js';
+import type { Host } from '../host/host.js';
+import type { Tools } from '../host/tools.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
-import { AptRoot, type FetchedIndex, type FetchedRelease } from './apt-root.js';
-import { readPackages, type PackageRecord, type PackagesIndex } from './packages.js';
-import { parseRelease, verifySigned, type Release } from './release.js';
+import type { Arch } from '../services/contract.js';
+import { isLibrary } from '../host/deb.js';
+import type { CheckedSource } from './indexes.js';
+import { toRecord, type PackageRecord, type PackagesIndex } from './packages.js';
 import { isExtractOnly, requestDigest, wishesWithin, type Request } from './request.js';
-import { locateArchives, type ArchivePlace, type MirrorSettings } from './sources/apt.js';
-import { settingsFor, readNetworkSettings, type NetworkSettings } from './sources/proxy.js';
-import type { Lock, LockFile, LockIndex, LockPackage } from './types.js';
+import { askApt, type Question } from './solver.js';
+import type { Lock, LockPackage } from './types.js';
+import { compareVersions } from './version.js';
 
-export interface Resolved {
-  readonly lock: Lock;
-  /** Where the index files lie now: SHA-256 → file, as upstream signed them. Gone when the host is closed. */
-  readonly indexFiles: ReadonlyMap<string, string>;
-}
-
-interface CheckedSource {
-  readonly source: PlanSource;
-  readonly release: Release;
-  readonly index: LockIndex;
+/**
+ * Resolves every set of the request with apt itself, which runs in a tools tree, against indexes that are checked.
+ * @throws WorkError, with the profile path of the package wish or of the mirror, when something cannot be had.
+ */
+export async function resolveSets(
+  host: Host,
+  request: Request,
+  checked: readonly CheckedSource[],
+  tools: Tools,
+): Promise<Lock> {
+  const sets: Record<string, readonly LockPackage[]> = {};
+  const resolve = async (wanted: readonly PackageSet[]): Promise<void> => {
+    const questions = wanted.map((set) => questionOf(request, set, checked));
+    const asked = questions.filter(({ names }) => names.length > 0);
+    const answers = await askApt(host, tools, checked, asked);
+    for (const question of questions) {
+      const answer = answers[asked.indexOf(question)];
+      if (answer !== undefined && 'complaint' in answer)
+        throw await refusal(host, tools, question, checked, answer.complaint);
+      sets[question.set.id] = lockSet(request, question, checked, answer?.found ?? []);
+    }
+  };
+  await resolve(request.sets.filter((set) => set.within === undefined));
+  const later = request.sets.flatMap((set) =>
+    set.within === undefined ? [] : [wishesWithin(set, sets[set.within] ?? [])],
+  );
+  if (later.length > 0) await resolve(later);
+  const indexes = checked.map(({ index }) => index);
+  return {
+    format: 1,
+    request: requestDigest(request),
+    epoch: Math.max(...indexes.map((index) => index.date)),
+    indexes,
+    sets,
+  };
 }
 
 /**
- * Resolves every set of the request with apt itself against the mirror's signed indexes.
- * @throws WorkError, with the profile path of the package wish or of the mirror, when something cannot be had.
+ * The newest version of some packages and of the libraries they need, the first alternative that there is: for a tree that is
+ * only unpacked, to run these programs and no maintainer script. apt is not there yet to tell.
+ * @throws WorkError when one of the names is in no list.
  */
-export async function resolveRequest(
-  host: Host,
-  request: Request,
-  settings: MirrorSettings,
-): Promise<Resolved> {
-  const network = settingsFor(host, await readNetworkSettings(host), settings.mirror);
-  const places = await locateArchives(request.sources, settings);
-  return await resolveAt(host, request, places, network);
-}
-
-/** `resolveRequest` for archives that are located already. */
-export async function resolveAt(
-  host: Host,
-  request: Request,
-  places: readonly ArchivePlace[],
-  network: NetworkSettings,
-  prepare?: (root: AptRoot) => Promise<void>,
-): Promise<Resolved> {
-  const archs = [...new Set(request.sets.map((set) => set.arch))].sort();
-  const root = await AptRoot.create(host, request.sources, places, network, archs);
-  await prepare?.(root);
-  const { releases, packages } = await timed(host, 'indexes', 'Fetch the package indexes', async () => {
-    await root.update();
-    return await root.indexes();
-  });
-
-  return await timed(
-    host,
-    'resolve',
-    'Work out which packages are needed',
-    async () => {
-      const indexFiles = new Map<string, string>();
-      const checked: CheckedSource[] = [];
-      for (const release of releases) {
-        const keyring = root.place(release.source.archive).keyring;
-        checked.push(await checkSource(host, release, packages, keyring, indexFiles));
-      }
-      const sets: Record<string, readonly LockPackage[]> = {};
-      const readOf = new Map<string, Map<string, PackagesIndex>>();
-      for (const arch of archs) {
-        const read = new Map<string, PackagesIndex>();
-        for (const found of packages) {
-          if (found.arch !== arch && found.arch !== 'all') continue;
-          const key = sourceKey(found.source);
-          read.set(key, await readPackages(found.plain, read.get(key)));
-        }
-        readOf.set(arch, read);
-      }
-      const resolve = async (set: PackageSet): Promise<void> => {
-        sets[set.id] = await resolveSet(root, request, set, checked, readOf.get(set.arch) ?? new Map());
-      };
-      for (const set of request.sets) if (set.within === undefined) await resolve(set);
-      for (const set of request.sets) {
-        if (set.within !== undefined) await resolve(wishesWithin(set, sets[set.within] ?? []));
-      }
-      const indexes = checked.map(({ index }) => index);
-      const lock: Lock = {
-        format: 1,
-        request: requestDigest(request),
-        epoch: Math.max(...indexes.map((index) => index.date)),
-        indexes,
-        sets,
-      };
-      return { lock, indexFiles };
-    },
-    ({ lock }) => ({
-      note: Object.entries(lock.sets)
-        .map(([id, list]) => `${id}: ${list.length} packages`)
-        .join(', '),
-    }),
+export function firstPackages(
+  names: readonly string[],
+  arch: Arch,
+  checked: readonly CheckedSource[],
+): LockPackage[] {
+  const main = checked[0]?.source.archive;
+  const usual = checked.filter(
+    ({ source }) =>
+      source.use === 'all' && (source.archive === main || source.archive === `${main}-security`),
   );
-}
-
-function sourceKey(source: PlanSource): string {
-  return `${source.archive} ${source.suite}`;
-}
-
-/** Signature and keys of InRelease, and that each list is the one it names. apt has checked, too; the lock needs the facts. */
-async function checkSource(
-  host: Host,
-  release: FetchedRelease,
-  packages: readonly FetchedIndex[],
-  keyring: string,
-  indexFiles: Map<string, string>,
-): Promise<CheckedSource> {
-  const { source } = release;
-  const what = `the index "${source.suite}" of the archive "${source.archive}"`;
-  const signed = await verifySigned(host, release.file, keyring);
-  if ('reason' in signed) {
-    throw new WorkError(`${what} cannot be trusted: ${signed.reason}`, {
-      hint: 'do not use this mirror; choose another one as "mirror:" in the profile',
-      because: ['mirror'],
-    });
-  }
-  if (
-    source.fingerprints.length > 0 &&
-    !source.fingerprints.some((wanted) =>
-      signed.fingerprints.includes(wanted.replaceAll(' ', '').toUpperCase()),
-    )
-  ) {
-    throw new WorkError(`${what} is signed, but not with the key it must be signed with`, {
-      hint: `signed by ${signed.fingerprints.join(', ')}; expected ${source.fingerprints.join(' or ')}`,
-      because: ['mirror'],
-    });
-  }
-  const parsed = parseRelease(signed.text);
-  const files: LockFile[] = [];
-  const add = async (path: string, file: string): Promise<LockFile> => {
-    const entry = { path, ...(await hashFile(file)) };
-    indexFiles.set(entry.sha256, file);
-    files.push(entry);
-    return entry;
+  const newest = (name: string): LockPackage | null => {
+    let best: { record: PackageRecord; source: PlanSource } | null = null;
+    for (const { source, packages } of usual) {
+      for (const stanza of packages.get(arch)?.stanzas(name) ?? []) {
+        const record = toRecord(stanza);
+        if (best === null || compareVersions(record.version, best.record.version) > 0)
+          best = { record, source };
+      }
+    }
+    return best && toLockPackage(best.record, best.source, undefined);
   };
-  await add(`dists/${source.suite}/InRelease`, release.file);
-  for (const found of packages.filter((candidate) => sourceKey(candidate.source) === sourceKey(source))) {
-    const entry = await add(found.path, found.file);
-    const named = parsed.files.get(found.path.slice(`dists/${source.suite}/`.length));
-    if (named === undefined || named.sha256 !== entry.sha256 || named.size !== entry.size) {
-      throw new WorkError(
-        `${found.path} of the archive "${source.archive}" is not the file its signed index names`,
-        {
-          hint: 'the mirror is being updated, or something on the way changes files; try again in some minutes',
+  const found = new Map<string, LockPackage>();
+  const queue: (readonly string[])[] = names.map((name) => [name]);
+  for (let choices = queue.shift(); choices !== undefined; choices = queue.shift()) {
+    const providers = choices.flatMap((name) =>
+      usual.flatMap(({ packages }) => packages.get(arch)?.providers(name) ?? []),
+    );
+    const candidates = [...choices, ...providers];
+    if (candidates.some((name) => found.has(name))) continue;
+    const one = candidates.map(newest).find((candidate) => candidate !== null);
+    if (one === undefined || one === null) {
+      if (names.includes(choices[0] ?? ''))
+        throw new WorkError(`there is no package "${choices[0]}" for ${arch} in the archives of this kit`, {
+          hint: 'is it a mirror of a current Debian?',
           because: ['mirror'],
-        },
-      );
+        });
+      continue;
+    }
+    found.set(one.name, one);
+    for (const { packages } of usual) {
+      const stanza = packages
+        .get(arch)
+        ?.stanzas(one.name)
+        .find((text) => toRecord(text).sha256 === one.sha256);
+      if (stanza !== undefined)
+        queue.push(...toRecord(stanza).alternatives.filter((choices) => choices.some(isLibrary)));
     }
   }
-  const index: LockIndex = {
-    archive: source.archive,
-    suite: source.suite,
-    components: source.components,
-    signedBy: signed.fingerprints,
-    date: parsed.date,
-    files: files.sort((a, b) => compare(a.path, b.path)),
-  };
-  return { source, release: parsed, index };
+  return [...found.values()].sort((a, b) => compare(a.name, b.name));
 }
 
 /** Code-unit order, the same on every host. */
@@ -170,14 +110,21 @@ export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-async function resolveSet(
-  root: AptRoot,
+function packagesOf(
+  checked: readonly CheckedSource[],
+  source: PlanSource,
+  arch: Arch,
+): PackagesIndex | undefined {
+  return checked.find((candidate) => candidate.source === source)?.packages.get(arch);
+}
+
+/** @throws WorkError for a wish no list can fulfil. */
+function questionOf(
   request: Request,
   set: PackageSet,
   checked: readonly CheckedSource[],
-  read: ReadonlyMap<string, PackagesIndex>,
-): Promise<LockPackage[]> {
-  for (const wish of set.packages) checkWish(wish, request, read);
+): Question & { base: ReadonlySet<string>; wishes: readonly string[] } {
+  for (const wish of set.packages) checkWish(wish, set.arch, request, checked);
   const wishes = [...new Set(set.packages.map((wish) => wish.name))];
   const extract = isExtractOnly(set.id);
   const main = request.sources[0];
@@ -186,21 +133,27 @@ async function resolveSet(
   if (!extract) {
     for (const source of request.sources) {
       if (source.use === 'only' || source.archive !== main?.archive) continue;
-      for (const name of read.get(sourceKey(source))?.base ?? []) base.add(name);
+      for (const name of packagesOf(checked, source, set.arch)?.base ?? []) base.add(name);
     }
   }
   const names = [...new Set([...wishes, ...base])].sort(compare);
-  if (names.length === 0) return [];
-  const answer = await root.ask(extract ? 'download' : 'install', set.arch, names, pinText(set, checked));
-  if ('complaint' in answer) throw await refusal(root, set, checked, answer.complaint);
+  return { verb: extract ? 'download' : 'install', arch: set.arch, names, set, base, wishes };
+}
 
-  const records = answer.found.map(({ archive, path }) => {
+/** The lock's entries for what apt answered. */
+function lockSet(
+  request: Request,
+  { set, base, wishes }: ReturnType<typeof questionOf>,
+  checked: readonly CheckedSource[],
+  found: readonly { archive: string; path: string; name: string }[],
+): LockPackage[] {
+  const records = found.map(({ archive, path, name }) => {
     // The same file may stand in several suites of an archive; the first one of the plan counts.
     const homes = request.sources.filter(
-      (source) => source.archive === archive && read.get(sourceKey(source))?.record(path),
+      (source) => source.archive === archive && packagesOf(checked, source, set.arch)?.record(name, path),
     );
     const home = homes[0];
-    const record = home && read.get(sourceKey(home))?.record(path);
+    const record = home && packagesOf(checked, home, set.arch)?.record(name, path);
     if (!home || !record) throw new Error(`apt named ${path}, which no index of ${archive} lists`);
     return { record, homes, home };
   });
@@ -223,37 +176,39 @@ async function resolveSet(
     wishes,
   );
   return records
-    .map(({ record, home }): LockPackage => {
-      if (!/^[0-9a-f]{64}$/.test(record.sha256) || !Number.isSafeInteger(record.size)) {
-        throw new WorkError(`the index of "${home.archive}" gives no SHA-256 for ${record.name}`, {
-          hint: 'only archives with SHA-256 digests can be used',
-          because: ['mirror'],
-        });
-      }
-      const reason = reasons.get(record.name);
-      return {
-        name: record.name,
-        version: record.version,
-        arch: record.arch,
-        path: record.filename,
-        size: record.size,
-        sha256: record.sha256,
-        source: record.source,
-        sourceVersion: record.sourceVersion,
-        archive: home.archive,
-        suite: home.suite,
-        installedKiB: record.installedKiB,
-        ...(reason === undefined ? {} : { for: reason }),
-      };
-    })
+    .map(({ record, home }) => toLockPackage(record, home, reasons.get(record.name)))
     .sort((a, b) => compare(a.name, b.name) || compare(a.arch, b.arch));
+}
+
+function toLockPackage(record: PackageRecord, home: PlanSource, reason: string | undefined): LockPackage {
+  if (!/^[0-9a-f]{64}$/.test(record.sha256) || !Number.isSafeInteger(record.size)) {
+    throw new WorkError(`the index of "${home.archive}" gives no SHA-256 for ${record.name}`, {
+      hint: 'only archives with SHA-256 digests can be used',
+      because: ['mirror'],
+    });
+  }
+  return {
+    name: record.name,
+    version: record.version,
+    arch: record.arch,
+    path: record.filename,
+    size: record.size,
+    sha256: record.sha256,
+    source: record.source,
+    sourceVersion: record.sourceVersion,
+    archive: home.archive,
+    suite: home.suite,
+    installedKiB: record.installedKiB,
+    ...(reason === undefined ? {} : { for: reason }),
+  };
 }
 
 /** A suite the plan has no source for, or a package its suite does not have. */
 function checkWish(
   wish: PackageSet['packages'][number],
+  arch: Arch,
   request: Request,
-  read: ReadonlyMap<string, PackagesIndex>,
+  checked: readonly CheckedSource[],
 ): void {
   if (wish.suite === undefined) return;
   const homes = request.sources.filter((source) => source.suite === wish.suite);
@@ -265,37 +220,12 @@ function checkWish(
       },
     );
   }
-  if (!homes.some((source) => read.get(sourceKey(source))?.names.has(wish.name))) {
+  if (!homes.some((source) => packagesOf(checked, source, arch)?.has(wish.name))) {
     throw new WorkError(`there is no package "${wish.name}" in ${wish.suite}`, {
       hint: 'check its spelling; a package may have been renamed or removed',
       because: wish.because,
     });
   }
-}
-
-/**
- * apt_preferences(5): nothing comes from an `only` source but the packages that name its suite. Sources are told apart
- * by what their signed release says, since host names differ from mirror to mirror.
- */
-function pinText(set: PackageSet, checked: readonly CheckedSource[]): string {
-  const blocks: string[] = [];
-  for (const { source, release } of checked) {
-    const pin = [
-      ['o', release.origin],
-      ['l', release.label],
-      ['n', release.codename],
-      ['a', release.suite],
-    ]
-      .filter(([, value]) => value !== '')
-      .map(([key, value]) => `${key}=${value}`)
-      .join(',');
-    if (source.use === 'only') blocks.push(`Package: *\nPin: release ${pin}\nPin-Priority: -10\n`);
-    const named = set.packages.filter((wish) => wish.suite === source.suite).map((wish) => wish.name);
-    for (const name of [...new Set(named)].sort(compare)) {
-      blocks.push(`Package: ${name}\nPin: release ${pin}\nPin-Priority: 990\n`);
-    }
-  }
-  return blocks.join('\n');
 }
 
 /** For each package the wish that leads to it; the base and what it needs have none. */
@@ -338,15 +268,16 @@ function attribute(
 
 /** apt's refusal, told with the wish it is about. */
 async function refusal(
-  root: AptRoot,
-  set: PackageSet,
+  host: Host,
+  tools: Tools,
+  question: Question,
   checked: readonly CheckedSource[],
   complaint: string,
 ): Promise<CommeshError> {
+  const { set } = question;
   const unknown =
     /Unable to locate package (\S+)/.exec(complaint)?.[1] ??
     /Package '?([^'\s]+)'? has no installation candidate/.exec(complaint)?.[1];
-  const preferences = pinText(set, checked);
   if (unknown !== undefined) {
     const name = unknown.replace(/:.*$/, '');
     return new WorkError(`there is no package "${name}" for ${set.arch} in the archives of this kit`, {
@@ -354,11 +285,13 @@ async function refusal(
       ...because(set, name),
     });
   }
-  // Which wish is it? The one that cannot be had alone.
-  for (const wish of set.packages) {
-    const alone = await root.ask('install', set.arch, [wish.name], preferences);
-    if ('complaint' in alone) {
-      return new WorkError(`the package "${wish.name}" cannot be installed: ${unmet(alone.complaint)}`, {
+  // Which wish is it? The first one that cannot be had alone.
+  const alone = set.packages.map((wish): Question => ({ ...question, verb: 'install', names: [wish.name] }));
+  const answers = await askApt(host, tools, checked, alone);
+  for (const [at, wish] of set.packages.entries()) {
+    const answer = answers[at];
+    if (answer !== undefined && 'complaint' in answer) {
+      return new WorkError(`the package "${wish.name}" cannot be installed: ${unmet(answer.complaint)}`, {
         hint:
           wish.suite === undefined
             ? 'the mirror may be in the middle of an update; try again in some minutes'

@@ -1,9 +1,9 @@
-import { lstat, mkdir, open, readdir, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
 import { WorkError } from '../diagnostics/errors.js';
 import { readTextIfThere, writeAtomic } from '../host/files.js';
 import type { Host } from '../host/host.js';
+import { withFolder } from '../host/mutex.js';
 
 const LOCK_WAIT_SECONDS = 120;
 
@@ -84,34 +84,18 @@ function guardEntry(
   }
 }
 
-/**
- * Runs `work` while no other commeshctl uses the folder. The lock is flock(2), held by a child that ends with
- * us: a killed run leaves no stale lock behind.
- */
+/** Runs `work` while no other commeshctl uses the folder. */
 export async function locked<T>(host: Host, folder: string, work: () => Promise<T>): Promise<T> {
-  const file = join(folder, '.lock');
-  await (await open(file, 'a', 0o600)).close();
-  const keeper = host.start(
-    ['flock', '-w', String(LOCK_WAIT_SECONDS), file, 'sh', '-c', 'echo locked; exec cat'],
-    { stdin: Readable.from([]), stdout: new PassThrough() },
-  );
-  const taken = new Promise<boolean>((resolve) => {
-    keeper.stdout.once('data', () => resolve(true));
-    void keeper.exited.then(() => resolve(false));
+  const done = await withFolder(folder, host.signal, LOCK_WAIT_SECONDS * 1000, async () => {
+    await describeFolder(folder);
+    return await work();
   });
-  if (!(await taken)) {
+  if (done === null) {
     throw new WorkError(`another commeshctl is using ${folder}`, {
       hint: 'wait until it has finished, then try again',
     });
   }
-  try {
-    await describeFolder(folder);
-    return await work();
-  } finally {
-    keeper.stdin?.end();
-    keeper.stdout.resume();
-    await keeper.exited;
-  }
+  return done.result;
 }
 
 /** The notes every folder has: what it is, and that it stays out of Git even under "git add .". */

@@ -35,6 +35,8 @@ export interface BaseInputs {
   readonly debPath: (one: LockPackage) => string;
   /** Looks at the tree's archive before it is kept; throws to refuse it. */
   readonly inspect: (tar: string) => Promise<void>;
+  /** The stanza of a package in its signed index (latin1 text). */
+  readonly stanza: (one: LockPackage) => string;
 }
 
 /**
@@ -91,7 +93,7 @@ async function makeBaseLayer(
   const { options } = stage;
   await mkdir(inputs.layersFolder, { recursive: true });
   const part = `${folder}.${process.pid}.part`;
-  const forget = host.onClose(() => removeTree(host, part));
+  const forget = host.onClose(() => removeTree(host, part, inputs.tools));
   try {
     const [inFolder, out, work, mirror] = ['in', 'out', 'work', 'mirror'].map((name) => join(part, name)) as [
       string,
@@ -100,7 +102,7 @@ async function makeBaseLayer(
       string,
     ];
     for (const one of [inFolder, out, work, mirror]) await mkdir(one, { recursive: true });
-    await writeRepository(host, mirror, inputs);
+    await writeRepository(mirror, inputs);
     await cp(join(packageRoot(), 'templates/base'), inFolder, { recursive: true });
     await writeFile(
       join(inFolder, 'users'),
@@ -189,7 +191,7 @@ async function makeBaseLayer(
       host.emit({ type: 'log', level: 'debug', text: line });
     }
 
-    await unpackBoot(host, inputs, out);
+    await unpackBoot(inputs, out);
     await inputs.inspect(join(out, 'base.tar'));
     const { entries, end } = await indexTar(join(out, 'base.tar'));
     await truncate(join(out, 'base.tar'), end);
@@ -199,54 +201,48 @@ async function makeBaseLayer(
     await rm(folder, { recursive: true, force: true });
     await rename(out, folder);
   } finally {
-    await removeTree(host, part);
+    await removeTree(host, part, inputs.tools);
     forget();
   }
 }
 
+/** A verified .deb under its digest, so that the tools tree need not see the whole cache. */
+async function offer(one: LockPackage, inputs: BaseInputs, folder: string): Promise<void> {
+  const to = join(folder, `${one.sha256}.deb`);
+  await link(inputs.debPath(one), to).catch(() => copyFile(inputs.debPath(one), to));
+}
+
 /**
- * A repository of exactly the locked packages, described by the control data of the verified .debs themselves. Their
- * signatures were checked with the cache; here there is one version of each package, so nothing is left to resolve.
+ * A repository of exactly the locked packages, described by the stanzas of the signed indexes. Signatures were checked with the
+ * cache; here there is one version of each package, so nothing is left to resolve.
  */
-async function writeRepository(host: Host, folder: string, inputs: BaseInputs): Promise<void> {
+async function writeRepository(folder: string, inputs: BaseInputs): Promise<void> {
   await mkdir(join(folder, 'pool'));
-  const stanzas: string[] = [];
-  const queue = [...inputs.packages];
-  const worker = async (): Promise<void> => {
-    for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-      const from = inputs.debPath(one);
-      const to = join(folder, 'pool', `${one.sha256}.deb`);
-      await link(from, to).catch(() => copyFile(from, to));
-      const { stdout } = await host.exec(['dpkg-deb', '--field', from], { title: `reading ${one.name}` });
-      stanzas.push(
-        `${stdout.trimEnd()}\nFilename: pool/${one.sha256}.deb\nSize: ${one.size}\nSHA256: ${one.sha256}\n`,
-      );
-    }
-  };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  await writeFile(join(folder, 'Packages'), stanzas.sort().join('\n'));
+  await Promise.all(inputs.packages.map((one) => offer(one, inputs, join(folder, 'pool'))));
+  const stanzas = inputs.packages.map((one) =>
+    inputs.stanza(one).replace(/^Filename: .*$/m, `Filename: pool/${one.sha256}.deb`),
+  );
+  await writeFile(join(folder, 'Packages'), stanzas.sort().join('\n'), 'latin1');
   await writeFile(join(folder, 'Release'), 'Suite: trixie\nCodename: trixie\n');
 }
 
 /** Takes out of the boot packages the files a boot loader needs. */
-async function unpackBoot(host: Host, inputs: BaseInputs, out: string): Promise<void> {
+async function unpackBoot(inputs: BaseInputs, out: string): Promise<void> {
+  const pool = join(dirname(out), 'boot-pool');
   const unpacked = join(dirname(out), 'boot-packages');
+  await mkdir(pool);
   await mkdir(unpacked);
-  for (const one of inputs.boot) {
-    await host.exec(
-      [
-        'sh',
-        '-euc',
-        'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --no-same-owner',
-        'sh',
-        inputs.debPath(one),
-        unpacked,
+  await Promise.all(inputs.boot.map((one) => offer(one, inputs, pool)));
+  await inputs.tools.run(
+    ['sh', '-euc', 'for deb in /mnt/pool/*.deb; do dpkg-deb --extract "$deb" /mnt/out; done'],
+    {
+      binds: [
+        { from: pool, to: '/mnt/pool', readOnly: true },
+        { from: unpacked, to: '/mnt/out' },
       ],
-      {
-        title: `unpacking ${one.name}`,
-      },
-    );
-  }
+      title: 'unpacking the boot packages',
+    },
+  );
   const wanted: readonly (readonly [from: string, to: string])[] = [
     ['usr/lib/raspi-firmware', 'firmware'],
     ['usr/lib/grub/i386-pc', 'grub-i386-pc'],

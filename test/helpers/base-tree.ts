@@ -3,7 +3,7 @@ import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ensureBase, lockOf, manifestOf } from '../../src/cli/commands/base.js';
-import { runFetch } from '../../src/cli/commands/fetch.js';
+import { runFetch, solverTools } from '../../src/cli/commands/fetch.js';
 import { hostArch, loadProject, type Project } from '../../src/cli/commands/project.js';
 import type { Host } from '../../src/host/host.js';
 import { namespaceTools, type NamespaceTools } from '../../src/host/namespace.js';
@@ -129,6 +129,8 @@ async function makeCompiler(
     },
     settings: { mirror: plan.site.mirror },
     cache,
+    hostArch: hostArch(),
+    tools: solverTools(host, join(cache, 'trees')),
     lockFile: join(folder, 'compiler.lock.json'),
     mode: 'keep',
   });

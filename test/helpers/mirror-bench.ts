@@ -10,6 +10,7 @@ import { verifyCache } from '../../src/mirror/cache.js';
 import { fetchRequest, type FetchOptions, type FetchReport } from '../../src/mirror/fetch.js';
 import type { Request } from '../../src/mirror/request.js';
 import type { Lock } from '../../src/mirror/types.js';
+import { testBase } from './base-tree.js';
 import { forgetKey, makeKey, TinyArchive, TinyMirror, type ArchiveKey, type TinyPackage } from './archive.js';
 
 export const DAY = 86_400_000;
@@ -149,10 +150,14 @@ export function options(wanted: Request, more: Partial<FetchOptions> = {}): Fetc
     cache: join(work, 'cache'),
     lockFile: join(work, 'kit.lock.json'),
     mode: 'keep',
+    hostArch: 'amd64',
+    tools: { names: [], find: async () => (await testBase(host)).tools, make: neverMade },
     backoffMs: 5,
     ...more,
   };
 }
+
+const neverMade = (): Promise<never> => Promise.reject(new Error('the tests have a tools tree'));
 
 export const fetch = (wanted: Request, more: Partial<FetchOptions> = {}): Promise<FetchReport> =>
   fetchRequest(host, options(wanted, more));
@@ -174,7 +179,7 @@ export const keyrings = (): Record<string, string> => ({
   'debian-security': key.keyring,
 });
 
-export const verify = (lock: Lock, wanted: Request, full = true): Promise<void> =>
+export const verify = (lock: Lock, wanted: Request, full = true): Promise<ReadonlyMap<string, string>> =>
   verifyCache(host, lock, join(work, 'cache'), ['system'], { full, keyrings: keyrings(), request: wanted });
 
 export const deb = (lock: Lock, name: string): string => {

@@ -8,7 +8,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBase, manifestOf, type Base } from '../../src/cli/commands/base.js';
-import { loadProject, requestOf, type Project } from '../../src/cli/commands/project.js';
+import { solverTools } from '../../src/cli/commands/fetch.js';
+import { hostArch, loadProject, requestOf, type Project } from '../../src/cli/commands/project.js';
 import { hashFile } from '../../src/host/files.js';
 import { createHost, type Host } from '../../src/host/host.js';
 import { packageRoot } from '../../src/host/paths.js';
@@ -88,6 +89,8 @@ async function compare(project: Project): Promise<Base> {
       uris: { raspberrypi: `file:${join(folder, 'raspberrypi')}` },
     },
     cache: withTwins,
+    hostArch: hostArch(),
+    tools: solverTools(host, join(withTwins, 'trees')),
     lockFile: lockPath(project.profilePath),
     mode: 'keep',
   });

@@ -62,7 +62,7 @@ describe('the cache before a build', () => {
     expect((await refused()).because).toEqual(['services', 'chat']);
   });
 
-  it.each(['dists/trixie/InRelease', 'dists/trixie/main/binary-arm64/Packages.xz'])(
+  it.each(['dists/trixie/InRelease', 'dists/trixie/main/binary-arm64/Packages.gz'])(
     'finds a changed %s',
     async (name) => {
       const path = join(work, 'cache/apt/debian', name);

@@ -74,8 +74,6 @@ afterAll(async () => {
 
 function client(through: string | null = null, trusting = true): HttpClient {
   const network: NetworkSettings = {
-    aptConf: '',
-    env: {},
     ignoresAge: false,
     caFile: trusting ? join(folder, 'cert') : null,
     proxyFor: () => Promise.resolve(through === null ? null : new URL(through)),

@@ -10,7 +10,7 @@ import { initramfsConfig } from '../../image/boot/initramfs.js';
 import { LAYOUT_VERSION } from '../../image/layout.js';
 import { archiveFolder, verifyCache } from '../../mirror/cache.js';
 import { readLock } from '../../mirror/lock.js';
-import { requestDigest } from '../../mirror/request.js';
+import { requestDigest, setsForHost } from '../../mirror/request.js';
 import { keyringsOf } from '../../mirror/sources/apt.js';
 import type { Lock, LockPackage } from '../../mirror/types.js';
 import { ensureBaseLayer } from '../../stages/base.js';
@@ -90,8 +90,9 @@ export async function ensureBase(
   const lock = await lockOf(project);
   const manifest = await manifestOf(project, lock);
   const toolsId = `tools-${hostArch()}`;
-  await clock('verify-cache', async () =>
-    verifyCache(host, lock, cache, [...requestOf(plan).sets.map((set) => set.id)], {
+  const setIds = setsForHost(requestOf(plan).sets, hostArch()).map((set) => set.id);
+  const stanzas = await clock('verify-cache', async () =>
+    verifyCache(host, lock, cache, setIds, {
       full: true,
       keyrings: await keyringsOf(plan.sources, { keyrings }),
       request: requestOf(plan),
@@ -113,6 +114,7 @@ export async function ensureBase(
       boot: set('boot'),
       debPath,
       inspect: (tar) => expectPure(host, tar, plan.site.arch),
+      stanza: (one) => stanzas.get(one.sha256) ?? '',
     }),
   );
   return { lock, manifest, tools, layer };
@@ -128,7 +130,7 @@ async function targetTools(
   debPath: (one: LockPackage) => string,
   withTwins: boolean,
 ): Promise<{ tools: NamespaceTools; twins: Twins | null }> {
-  const way = await planEmulation(host, plan.site.arch);
+  const way = await planEmulation(host, plan.site.arch, tree.path);
   const emulator = way === 'private' ? await emulatorIn(tree.path) : null;
   if (emulator === null) return { tools: namespaceTools(host, tree.path, tree.id), twins: null };
   const file = join(tree.path, emulator);

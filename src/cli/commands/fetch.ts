@@ -1,9 +1,12 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UsageError } from '../../diagnostics/errors.js';
 import type { Host } from '../../host/host.js';
-import { fetchRequest, type FetchReport } from '../../mirror/fetch.js';
+import { namespaceTools } from '../../host/namespace.js';
+import { fetchRequest, type FetchReport, type SolverTools } from '../../mirror/fetch.js';
 import { lockPath } from '../../mirror/lock.js';
-import { loadProject, requestOf } from './project.js';
+import type { Arch } from '../../services/contract.js';
+import { ensureToolsTree, FIRST, findToolsTree } from '../../stages/tools.js';
+import { hostArch, loadProject, requestOf } from './project.js';
 
 export interface FetchCommandOptions {
   /** Folder of the offline cache. */
@@ -16,6 +19,8 @@ export interface FetchCommandOptions {
   readonly archives?: readonly string[];
   /** `--keyring NAME=FILE`: the keys of single archives. */
   readonly keyrings?: readonly string[];
+  /** Architecture of the machine that will build, where it is not this one. */
+  readonly hostArch?: Arch;
 }
 
 /** What `fetch` tells with `--json`; no host name of a mirror, no secret. */
@@ -57,9 +62,23 @@ export async function runFetch(
     settings: { mirror: plan.site.mirror, uris, keyrings },
     cache,
     lockFile,
+    hostArch: options.hostArch ?? hostArch(),
+    tools: solverTools(host, join(cache, 'trees')),
     mode: options.update ? 'update' : options.locked ? 'locked' : 'keep',
   });
   return summarise(report, lockFile, cache);
+}
+
+/** apt of a tools tree in the cache; where there is none, of a first tree made from the mirror's own packages. */
+export function solverTools(host: Host, treesFolder: string): SolverTools {
+  return {
+    names: FIRST,
+    find: () => findToolsTree(host, treesFolder),
+    async make(packages, debPath) {
+      const tree = await ensureToolsTree(host, treesFolder, packages, debPath, 'first');
+      return namespaceTools(host, tree.path, tree.id);
+    },
+  };
 }
 
 function summarise(report: FetchReport, lock: string, cache: string): FetchSummary {
@@ -82,7 +101,6 @@ function summarise(report: FetchReport, lock: string, cache: string): FetchSumma
   };
 }
 
-/** `name=value` arguments. */
 /** `NAME=VALUE` options. @throws UsageError */
 export function pairs(flag: string, given: readonly string[]): Record<string, string> {
   return Object.fromEntries(

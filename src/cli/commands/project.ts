@@ -50,15 +50,19 @@ export function hostArch(): Arch {
   throw new WorkError(`images can be built on x86-64 and arm64 machines, and this one is ${process.arch}`);
 }
 
-/** What has to be fetched to build the plan's image on this machine. */
+/**
+ * What the plan's image is made from: the same on every machine, so that a lock made on one is good on all. setsForHost says
+ * what of it a machine needs.
+ */
 export function requestOf(plan: Plan): Request {
-  const host = hostArch();
+  const { arch } = plan.site;
   return {
     sources: plan.sources,
     sets: [
       ...plan.sets,
-      toolsSet(host),
-      ...(plan.site.arch === 'arm64' && host === 'amd64' ? [twinsSet(host)] : []),
+      toolsSet('amd64', arch),
+      toolsSet('arm64', arch),
+      ...(arch === 'arm64' ? [twinsSet('amd64')] : []),
     ],
   };
 }

@@ -1,5 +1,6 @@
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { packageRoot } from '../../host/paths.js';
 import { WorkError } from '../../diagnostics/errors.js';
 import type { PlanSource } from '../../plan/types.js';
 import { parseDeb822Sources, parseOneLineSources, pickArchive, type AptEntry } from './entries.js';
@@ -9,7 +10,7 @@ export interface ArchivePlace {
   readonly archive: string;
   /** Without a final slash: `http://…/debian` or `file:/media/stick/debian`. */
   readonly uri: string;
-  /** Keyring file on this host. */
+  /** Keyring on this host: a file, or a folder of key files. */
   readonly keyring: string;
 }
 
@@ -18,7 +19,7 @@ export interface MirrorSettings {
   readonly mirror: string;
   /** URI of single archives, stronger than `mirror`. */
   readonly uris?: Readonly<Record<string, string>>;
-  /** Keyring file of single archives, stronger than the host's. */
+  /** Keyring of single archives, stronger than those in keys/. */
   readonly keyrings?: Readonly<Record<string, string>>;
   /** Folder of the host's apt settings. */
   readonly etcApt?: string;
@@ -26,7 +27,13 @@ export interface MirrorSettings {
   readonly keyringFolders?: readonly string[];
 }
 
-const KEYRING_FOLDERS = ['/usr/share/keyrings', '/etc/apt/keyrings', '/etc/apt/trusted.gpg.d'];
+/** Our own keys come first; a host's are for archives we have no keys of. */
+const keyringFolders = (): readonly string[] => [
+  join(packageRoot(), 'keys'),
+  '/usr/share/keyrings',
+  '/etc/apt/keyrings',
+  '/etc/apt/trusted.gpg.d',
+];
 const BECAUSE = ['mirror'];
 
 /**
@@ -168,21 +175,23 @@ export async function keyringsOf(
   return keyrings;
 }
 
-/** Keyring files are named after their archive; `debian-security` is signed by Debian's keys. */
+/** Keyrings are named after their archive; `debian-security` is signed by Debian's keys. */
 async function findKeyring(archive: string, settings: Omit<MirrorSettings, 'mirror'>): Promise<string> {
   const given =
     settings.keyrings?.[archive] ??
     (archive === 'debian-security' ? settings.keyrings?.['debian'] : undefined);
-  const stem = `${archive === 'debian-security' ? 'debian' : archive}-archive-keyring`;
-  const folders = settings.keyringFolders ?? KEYRING_FOLDERS;
+  const owner = archive === 'debian-security' ? 'debian' : archive;
+  const stem = `${owner}-archive-keyring`;
   const candidates =
     given !== undefined
       ? [resolve(given)]
-      : folders.flatMap((folder) => ['gpg', 'pgp', 'asc'].map((ending) => join(folder, `${stem}.${ending}`)));
+      : (settings.keyringFolders ?? keyringFolders()).flatMap((folder) =>
+          [owner, `${stem}.gpg`, `${stem}.pgp`, `${stem}.asc`].map((name) => join(folder, name)),
+        );
   for (const candidate of candidates) {
     if (
       await stat(candidate).then(
-        (found) => found.isFile(),
+        () => true,
         () => false,
       )
     )
@@ -192,7 +201,7 @@ async function findKeyring(archive: string, settings: Omit<MirrorSettings, 'mirr
     hint:
       given !== undefined
         ? `there is no file ${given}`
-        : `install the package ${stem} ("commeshctl doctor --install" gets what is missing), or give a file with --keyring ${archive}=FILE`,
+        : `get the file of the package ${stem}, and give it with --keyring ${archive}=FILE`,
     because: BECAUSE,
   });
 }

@@ -1,21 +1,17 @@
+import { ToolError } from '../../diagnostics/errors.js';
 import type { Host } from '../../host/host.js';
 
-/** How this host reaches the network, as its own apt is told. */
+/** How this host reaches the network: as its own apt is told, where there is one, and as the environment says. */
 export interface NetworkSettings {
-  /** Lines for an apt.conf: proxies and certificates, nothing else of the host's settings. */
-  readonly aptConf: string;
-  /** Environment for apt: the usual proxy variables. */
-  readonly env: Readonly<Record<string, string>>;
   /** The proxy for a URL (`http://host:port`), or null for a direct connection. */
   proxyFor(url: URL): Promise<URL | null>;
-  /** The host's own apt is set not to mind how old an index is (apt.conf(5), Acquire::Check-Valid-Until). */
+  /** Old indexes are accepted: the host's own apt is set not to mind (apt.conf(5), Acquire::Check-Valid-Until). */
   readonly ignoresAge: boolean;
   /** PEM file with further certificate authorities for https, or null. */
   readonly caFile: string | null;
 }
 
-const KEPT =
-  /^Acquire::(?:http|https)::(?:Proxy|ProxyAutoDetect|Proxy-Auto-Detect|CaInfo|CaPath|SslCert|SslKey|User-Agent)(?:::|$)/i;
+const KEPT = /^Acquire::(?:http|https)::(?:Proxy|ProxyAutoDetect|Proxy-Auto-Detect|CaInfo)(?:::|$)/i;
 const VARIABLES = [
   'http_proxy',
   'https_proxy',
@@ -26,20 +22,29 @@ const VARIABLES = [
   'all_proxy',
 ];
 
-/** Reads the proxy settings of the host's apt (`apt-config dump`, apt-transport-http(1)) and the environment. */
+/**
+ * Reads the proxy settings of the host's apt (`apt-config dump`, apt-transport-http(1)) and the environment. A host without
+ * apt has only the environment.
+ */
 export async function readNetworkSettings(host: Host): Promise<NetworkSettings> {
-  const dump = await host.exec(['apt-config', 'dump', 'Acquire'], { title: 'reading the settings of apt' });
+  const dump = await host
+    .exec(['apt-config', 'dump', 'Acquire'], { title: 'reading the settings of apt' })
+    .then(
+      ({ stdout }) => stdout,
+      (error: unknown) => {
+        if (error instanceof ToolError && error.status === 'not found') return '';
+        throw error;
+      },
+    );
   const settings = new Map<string, string>();
-  const lines: string[] = [];
   let ignoresAge = false;
-  for (const line of dump.stdout.split('\n')) {
+  for (const line of dump.split('\n')) {
     const match = /^([^ ]+) "(.*)";$/.exec(line);
     const [, key = '', value = ''] = match ?? [];
     if (/^Acquire::Check-Valid-Until$/i.test(key))
       ignoresAge = /^(false|no|0|off|without|disable)$/i.test(value);
     if (!KEPT.test(key)) continue;
     settings.set(key.toLowerCase(), value);
-    if (value !== '') lines.push(line);
   }
   const env: Record<string, string> = {};
   for (const name of VARIABLES) {
@@ -74,9 +79,7 @@ export async function readNetworkSettings(host: Host): Promise<NetworkSettings> 
     return value === '' ? null : toProxy(value);
   };
   return {
-    aptConf: lines.join('\n'),
     ignoresAge,
-    env,
     caFile: get('https', 'CaInfo') || null,
     proxyFor(url) {
       let answer = known.get(url.origin);
@@ -110,11 +113,12 @@ function exempt(hostname: string, list: string): boolean {
  * counts as well: whoever runs it has a mirror that lags behind and said so. It is told, never silent.
  */
 export function settingsFor(host: Host, network: NetworkSettings, mirror: string): NetworkSettings {
-  if (mirror !== 'auto' || !network.ignoresAge) return network;
+  if (!network.ignoresAge) return network;
+  if (mirror !== 'auto') return { ...network, ignoresAge: false };
   host.emit({
     type: 'log',
     level: 'warn',
     text: "this computer's apt is set not to check how old a package index is, so it is not checked here either",
   });
-  return { ...network, aptConf: `${network.aptConf}\nAcquire::Check-Valid-Until "false";` };
+  return network;
 }

@@ -204,7 +204,7 @@ async function emulationFinding(host: Host): Promise<Finding> {
   const base = { id: 'emulation', title: 'arm64 programs' };
   // Without unshare nothing can be tried; its own finding says so.
   if ((await find(host, ['unshare'])) === undefined) return { ...base, state: 'warn', reason: 'not tried' };
-  switch (await probeEmulation(host, 'arm64')) {
+  switch (await probeEmulation(host, 'arm64', null)) {
     case 'native':
       return { ...base, state: 'pass', reason: 'this machine is arm64' };
     case 'private':
