@@ -240,7 +240,7 @@ async function unpackBoot(host: Host, inputs: BaseInputs, out: string): Promise<
 }
 
 /** Reads the index a base layer was written with. */
-export async function readIndex(layer: BaseLayer): Promise<IndexEntry[]> {
+export async function readIndex(layer: Pick<BaseLayer, 'index'>): Promise<IndexEntry[]> {
   const text = await readFile(layer.index, 'utf8');
   return text
     .split('\n')

@@ -42,6 +42,20 @@ export function toolsId(packages: readonly LockPackage[]): string {
   return sha256(['tools', RECIPE, ...packages.map((one) => one.sha256).sort()].join('\n'));
 }
 
+function treePath(treesFolder: string, id: string): string {
+  return join(treesFolder, `tools-${id.slice(0, 16)}`);
+}
+
+/** The tools tree of these packages, or null when it has not been made. */
+export function findToolsTree(
+  treesFolder: string,
+  packages: readonly LockPackage[],
+): { path: string; id: string } | null {
+  const id = toolsId(packages);
+  const path = treePath(treesFolder, id);
+  return existsSync(join(path, '.complete')) ? { path, id } : null;
+}
+
 /**
  * Makes the tools tree, or finds the one made before. The packages are only unpacked; none of their scripts is run.
  * @param debPath gives the verified .deb of a package.
@@ -53,9 +67,10 @@ export async function ensureToolsTree(
   packages: readonly LockPackage[],
   debPath: (one: LockPackage) => string,
 ): Promise<{ path: string; id: string }> {
+  const known = findToolsTree(treesFolder, packages);
+  if (known !== null) return known;
   const id = toolsId(packages);
-  const path = join(treesFolder, `tools-${id.slice(0, 16)}`);
-  if (existsSync(join(path, '.complete'))) return { path, id };
+  const path = treePath(treesFolder, id);
   await timed(host, 'tools', 'unpack the programs of the build', async () => {
     await mkdir(treesFolder, { recursive: true });
     const part = `${path}.${process.pid}.part`;
