@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { writeAtomic } from '../../host/files.js';
 import { timed, type Host } from '../../host/host.js';
 import { beginImage, DamagedBlankError, finishImage } from '../../image/assemble.js';
@@ -11,18 +11,21 @@ import { readIndex } from '../../stages/base.js';
 import { renderSiteLayer, type SiteLayer } from '../../stages/site.js';
 import type { IndexEntry } from '../../stages/tar-index.js';
 import type { Manifest } from '../../stages/types.js';
-import { ensureDisk, lockOf, manifestOf, type Clock, type SiteBase } from './base.js';
+import { ensureDisk, lockOf, manifestOf, type Clock, type DiskOptions, type SiteBase } from './base.js';
 import { pairs } from './fetch.js';
-import { loadProject, type Project } from './project.js';
+import { defaultImage, loadProject, type Project } from './project.js';
 
-export interface BuildOptions {
+export interface SiteOptions {
   /** Folder of the offline cache. */
   readonly cache: string;
-  /** The image to write; default `images/<name>.img`. */
-  readonly output?: string;
   readonly compress: Compression;
   /** `--keyring NAME=FILE`: the keys of single archives. */
   readonly keyrings?: readonly string[];
+}
+
+export interface BuildOptions extends SiteOptions {
+  /** The image to write; default `images/<name>.img`. */
+  readonly output?: string;
   /** Print the stages and build nothing. */
   readonly printManifest: boolean;
 }
@@ -57,7 +60,38 @@ export async function runBuildImage(
   profilePath: string,
   options: BuildOptions,
 ): Promise<{ manifest: Manifest; result: BuildResult | null }> {
+  const project = await loadProject(profilePath);
+  if (options.printManifest)
+    return { manifest: await manifestOf(project, await lockOf(project)), result: null };
+  return buildSite(host, project, {
+    ...options,
+    output: resolve(options.output ?? defaultImage(project.plan)),
+  });
+}
+
+/** The site's identity, from the folder beside its profile, or made. */
+export function identityOf(host: Host, { plan, profile, profilePath }: Project): Promise<SiteIdentity> {
+  return ensureIdentity(host, {
+    profilePath,
+    site: plan.site,
+    certificates: plan.certificates,
+    secrets: plan.secrets,
+    given: profile.given,
+  });
+}
+
+/**
+ * Builds the image of a site.
+ * @throws WorkError, CacheMissError, ToolError, InterruptedError. Nothing half made is left then.
+ */
+export async function buildSite(
+  host: Host,
+  project: Project,
+  options: SiteOptions & { readonly output: string },
+): Promise<{ manifest: Manifest; result: BuildResult }> {
   const begin = host.now();
+  const { plan } = project;
+  const { output } = options;
   const timings: Record<string, number> = {};
   const clock: Clock = async (name, work) => {
     const start = host.now();
@@ -67,38 +101,17 @@ export async function runBuildImage(
       timings[name] = host.now() - start;
     }
   };
-  const project = await loadProject(profilePath);
-  const { plan, profile } = project;
-  if (options.printManifest)
-    return { manifest: await manifestOf(project, await lockOf(project)), result: null };
-
-  const output = resolve(options.output ?? join('images', `${plan.site.name}.img`));
   let identityMade: Promise<SiteIdentity> | undefined;
   // The identity needs no package, so keys are made beside everything else. A failure is told where it is waited for.
   const makeIdentity = (): Promise<SiteIdentity> => {
-    identityMade ??= clock('identity', () =>
-      ensureIdentity(host, {
-        profilePath,
-        site: plan.site,
-        certificates: plan.certificates,
-        secrets: plan.secrets,
-        given: profile.given,
-      }),
-    );
+    identityMade ??= clock('identity', () => identityOf(host, project));
     identityMade.catch(() => {});
     return identityMade;
   };
   const disk = (anew: boolean): Promise<SiteBase> =>
-    ensureDisk(host, project, {
-      cache: resolve(options.cache),
-      keyrings: pairs('--keyring', options.keyrings ?? []),
-      clock,
-      verified: () => void makeIdentity(),
-      anew,
-    });
+    ensureDisk(host, project, { ...diskOptions(options), clock, verified: () => void makeIdentity(), anew });
   let base = await disk(false);
-  let copying = beginImage(host, base.blank, output);
-  copying = copying.catch(async (error: unknown) => {
+  const copying = beginImage(host, base.blank, output).catch(async (error: unknown) => {
     if (!(error instanceof DamagedBlankError)) throw error;
     host.emit({ type: 'log', level: 'warn', text: `${error.message}; it is made again` });
     base = await disk(true);
@@ -145,9 +158,19 @@ export async function runBuildImage(
   );
   timings['total'] = host.now() - begin;
   const report = reportOf(plan, manifest, image, lock, layer.paths, timings);
-  const reportPath = output.replace(/\.img$/, '') + '.json';
+  const reportPath = reportPathOf(output);
   await writeAtomic(reportPath, `${JSON.stringify(report, null, 2)}\n`);
   return { manifest, result: { image, reportPath, report } };
+}
+
+/** What looking for a disk needs of the options of a build. */
+export function diskOptions(options: SiteOptions): Pick<DiskOptions, 'cache' | 'keyrings'> {
+  return { cache: resolve(options.cache), keyrings: pairs('--keyring', options.keyrings ?? []) };
+}
+
+/** Where the report of an image lies. */
+export function reportPathOf(image: string): string {
+  return image.replace(/\.img$/, '') + '.json';
 }
 
 function reportOf(
