@@ -8,6 +8,8 @@ import { parentPort } from 'node:worker_threads';
 /** @typedef {import('./threads.js').Jobs} Jobs */
 
 const CHUNK = 1 << 20;
+/** Bytes between two messages about them. */
+const TELL_EVERY = 32 << 20;
 /** Stretches of zeros of this size are left as holes in a copy. */
 const HOLE = 1 << 16;
 const ZEROS = Buffer.alloc(HOLE);
@@ -108,10 +110,18 @@ const jobs = {
 };
 
 parentPort?.on('message', (/** @type {{ kind: keyof Jobs, input: never }} */ { kind, input }) => {
+  let untold = 0;
   /** @param {number} bytes */
-  const onBytes = (bytes) => parentPort?.postMessage({ bytes });
+  const onBytes = (bytes) => {
+    untold += bytes;
+    // Each message wakes the main thread.
+    if (untold < TELL_EVERY) return;
+    parentPort?.postMessage({ bytes: untold });
+    untold = 0;
+  };
   try {
-    parentPort?.postMessage({ output: jobs[kind](input, onBytes) });
+    const output = jobs[kind](input, onBytes);
+    parentPort?.postMessage({ output, bytes: untold });
   } catch (error) {
     parentPort?.postMessage({ error });
   }

@@ -53,7 +53,10 @@ interface Task {
   reject(error: unknown): void;
 }
 
-type Answer = { readonly bytes: number } | { readonly output: unknown } | { readonly error: unknown };
+type Answer =
+  | { readonly bytes: number }
+  | { readonly output: unknown; readonly bytes: number }
+  | { readonly error: unknown };
 
 /** Makes threads when they are first needed. `signal` ends them. */
 export function createThreads(signal: AbortSignal): Threads {
@@ -79,10 +82,8 @@ export function createThreads(signal: AbortSignal): Threads {
   function make(): Worker {
     const worker = new Worker(new URL('./thread.js', import.meta.url));
     worker.on('message', (answer: Answer) => {
-      if ('bytes' in answer) {
-        busy.get(worker)?.onBytes(answer.bytes);
-        return;
-      }
+      if ('bytes' in answer) busy.get(worker)?.onBytes(answer.bytes);
+      if (!('output' in answer || 'error' in answer)) return;
       const task = free(worker);
       // An idle thread is no reason to stay.
       worker.unref();
