@@ -18,6 +18,7 @@ import {
 } from './spec.js';
 
 const PROFILE: ArgumentSpec = { name: '<file>', text: 'the site profile, a YAML file', completes: 'profile' };
+const PROFILES: ArgumentSpec = { name: '<files...>', text: 'site profiles', completes: 'profile' };
 const KIT_PROFILE: OptionSpec = {
   flags: '--profile <file>',
   text: 'the profile the kit was built from (required)',
@@ -98,7 +99,7 @@ export const commands: readonly CommandSpec[] = [
     description:
       'Reads profiles and says everything that is wrong or doubtful, each with its line and what to do. ' +
       'Changes nothing and uses no network.',
-    arguments: [{ name: '<files...>', text: 'site profiles', completes: 'profile' }],
+    arguments: [PROFILES],
     options: [{ flags: '--strict', text: 'treat warnings as errors' }],
     example: ['$ commeshctl check profiles/clinic.yaml'],
     run: async (cli, args, options) => {
@@ -136,8 +137,9 @@ export const commands: readonly CommandSpec[] = [
     summary: 'get the packages; the only command that uses the internet',
     description:
       "Gets every package and index the image needs into the offline cache, checks them against the archive's " +
-      'signature, and writes <profile>.lock.json beside the profile. Stopped half-way it goes on where it was.',
-    arguments: [PROFILE],
+      'signature, and writes <profile>.lock.json beside the profile. Stopped half-way it goes on where it was. ' +
+      'Profiles that ask for the same packages get the same lock.',
+    arguments: [PROFILES],
     options: [
       { flags: '--locked', text: 'get exactly what the lock names; never change the lock' },
       { flags: '--update', text: 'look for newer versions and write a new lock' },
@@ -150,18 +152,25 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: ['$ commeshctl fetch profiles/clinic.yaml', '$ commeshctl fetch profiles/clinic.yaml --locked'],
     run: async (cli, args, options) => {
-      const [{ runFetch }, { fetchText }] = await Promise.all([
+      const [{ runFetchAll }, { fetchText }] = await Promise.all([
         import('./commands/fetch.js'),
         import('./output/results.js'),
       ]);
-      cli.concerns(word(args, 0));
-      const summary = await runFetch(cli.host, word(args, 0), {
-        cache: cli.flags.cache,
-        locked: options['locked'] === true,
-        update: options['update'] === true,
-        ...given({ archives: strings(options, 'archive'), keyrings: strings(options, 'keyring') }),
-      });
-      cli.out(cli.flags.json ? JSON.stringify(summary, null, 2) : fetchText(summary));
+      const files = args[0] as readonly string[];
+      const summaries = await runFetchAll(
+        cli.host,
+        files,
+        {
+          cache: cli.flags.cache,
+          locked: options['locked'] === true,
+          update: options['update'] === true,
+          ...given({ archives: strings(options, 'archive'), keyrings: strings(options, 'keyring') }),
+        },
+        (file) => cli.concerns(file),
+      );
+      const [only] = summaries;
+      if (cli.flags.json) cli.out(JSON.stringify(files.length === 1 ? only : summaries, null, 2));
+      else cli.out(summaries.map(fetchText).join('\n\n'));
       return 0;
     },
   },
@@ -170,14 +179,21 @@ export const commands: readonly CommandSpec[] = [
     summary: 'build the image from the offline cache, with no network',
     description:
       'Builds the image from profile, lock and offline cache. Needs neither root nor a network. Beside the image ' +
-      'it writes a block map (.bmap), a checksum (.sha256) and a report with all packages (.json).',
-    arguments: [PROFILE],
+      'it writes a block map (.bmap), a checksum (.sha256) and a report with all packages (.json). Of several ' +
+      'profiles, or of one with a table of sites, it builds all images; stopped half-way it goes on where it was.',
+    arguments: [PROFILES],
     options: [
       {
-        flags: '--output <file>',
-        text: 'the image to write (default: images/<name>.img)',
+        flags: '--output <path>',
+        text: 'the image to write (default: images/<name>.img); with several sites, the folder of the images',
         completes: 'path',
       },
+      {
+        flags: '--sites <file>',
+        text: 'a CSV table: the first line names settings ("site.name,site.title,people"), every other line is a site',
+        completes: 'path',
+      },
+      { flags: '--rebuild', text: 'several sites: build also images that are there and still true' },
       { flags: '--compress <how>', text: 'also write a compressed image', choices: ['none', 'zst', 'xz'] },
       {
         flags: '--no-twins',
@@ -194,19 +210,36 @@ export const commands: readonly CommandSpec[] = [
     example: [
       '$ commeshctl build-image profiles/clinic.yaml',
       '$ commeshctl build-image profiles/clinic.yaml --compress zst --output /media/usb/clinic.img',
+      '$ commeshctl build-image profiles/clinic.yaml --sites district.csv --output images/district',
     ],
     run: async (cli, args, options) => {
+      const files = args[0] as readonly string[];
+      const table = string(options, 'sites');
+      const site = {
+        cache: cli.flags.cache,
+        compress: (string(options, 'compress') ?? 'none') as 'none' | 'zst' | 'xz',
+        twins: options['twins'] !== false,
+        ...given({ keyrings: strings(options, 'keyring') }),
+      };
+      if (files.length > 1 || table !== undefined) {
+        const { buildFleet } = await import('./commands/build-fleet.js');
+        return buildFleet(cli, files, {
+          ...site,
+          rebuild: options['rebuild'] === true,
+          printManifest: options['printManifest'] === true,
+          ...given({ folder: string(options, 'output'), table }),
+        });
+      }
       const [{ runBuildImage }, { buildText }] = await Promise.all([
         import('./commands/build-image.js'),
         import('./output/results.js'),
       ]);
-      cli.concerns(word(args, 0));
-      const { manifest, result } = await runBuildImage(cli.host, word(args, 0), {
-        cache: cli.flags.cache,
-        compress: (string(options, 'compress') ?? 'none') as 'none' | 'zst' | 'xz',
-        twins: options['twins'] !== false,
+      const profile = files[0] ?? '';
+      cli.concerns(profile);
+      const { manifest, result } = await runBuildImage(cli.host, profile, {
+        ...site,
         printManifest: options['printManifest'] === true,
-        ...given({ output: string(options, 'output'), keyrings: strings(options, 'keyring') }),
+        ...given({ output: string(options, 'output') }),
       });
       if (result === null) cli.out(JSON.stringify(manifest, null, 2));
       else if (cli.flags.json) cli.out(JSON.stringify(result.report, null, 2));

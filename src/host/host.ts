@@ -7,6 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import { execa, type ResultPromise } from 'execa';
 import { InterruptedError, ToolError } from '../diagnostics/errors.js';
 import type { HostEvent } from './events.js';
+import { createThreads, type Threads } from './threads.js';
 
 export interface ExecOptions {
   readonly cwd?: string;
@@ -52,6 +53,8 @@ export interface Host {
   exec(argv: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Starts a program and returns at once; it is ended by `close` at the latest. */
   start(argv: readonly string[], options?: ExecOptions): Running;
+  /** Threads for what keeps a processor busy. */
+  readonly threads: Threads;
   emit(event: HostEvent): void;
   /** Milliseconds since 1970. */
   now(): number;
@@ -83,7 +86,8 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
   const aborter = new AbortController();
   // Everything that runs listens here; many at once are no leak.
   setMaxListeners(0, aborter.signal);
-  const closers = new Set<() => Promise<void> | void>();
+  const closers = new Closers();
+  const threads = createThreads(aborter.signal);
   const cleanEnv = (): Record<string, string> => ({
     PATH: [process.env['PATH'] ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin'].filter(Boolean).join(':'),
     HOME: process.env['HOME'] ?? '/',
@@ -137,6 +141,7 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
     signal: aborter.signal,
     env: process.env,
     uid: process.getuid?.() ?? 0,
+    threads,
     emit,
     now: () => Date.now(),
     random: (bytes) => randomBytes(bytes),
@@ -218,32 +223,69 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
         stop,
       };
     },
-    async temporary(prefix, near) {
-      const folder = await mkdtemp(join(near ?? tmpdir(), `${prefix}-`));
-      host.onClose(() => rm(folder, { recursive: true, force: true }));
-      return folder;
-    },
-    onClose(action) {
-      closers.add(action);
-      return () => {
-        closers.delete(action);
-      };
-    },
+    temporary: (prefix, near) => closers.temporary(prefix, near),
+    onClose: (action) => closers.add(action),
     interrupt() {
       aborter.abort();
     },
     async close() {
-      for (const action of [...closers].reverse()) {
-        closers.delete(action);
-        try {
-          await action();
-        } catch {
-          // The rest still has to be undone.
-        }
-      }
+      await threads.stop();
+      await closers.run();
     },
   };
   return host;
+}
+
+/** What has to be undone in the end, last registered first. */
+class Closers {
+  readonly #actions = new Set<() => Promise<void> | void>();
+
+  /** Returns a function that takes it back. */
+  add(action: () => Promise<void> | void): () => void {
+    // A function of its own, so that the same action may be registered twice.
+    const once = (): Promise<void> | void => action();
+    this.#actions.add(once);
+    return () => {
+      this.#actions.delete(once);
+    };
+  }
+
+  async temporary(prefix: string, near: string | undefined): Promise<string> {
+    const folder = await mkdtemp(join(near ?? tmpdir(), `${prefix}-`));
+    this.add(() => rm(folder, { recursive: true, force: true }));
+    return folder;
+  }
+
+  async run(): Promise<void> {
+    for (const action of [...this.#actions].reverse()) {
+      this.#actions.delete(action);
+      try {
+        await action();
+      } catch {
+        // The rest still has to be undone.
+      }
+    }
+  }
+}
+
+/**
+ * A host for one of several pieces of work that run side by side: what it leaves open is undone at its own `close`, or when the
+ * host it came from closes. Everything else is that host's.
+ * @param emit receives the events of this piece alone.
+ */
+export function hostFor(host: Host, emit: (event: HostEvent) => void): Host {
+  const closers = new Closers();
+  const forget = host.onClose(() => closers.run());
+  return {
+    ...host,
+    emit,
+    temporary: (prefix, near) => closers.temporary(prefix, near),
+    onClose: (action) => closers.add(action),
+    async close() {
+      forget();
+      await closers.run();
+    },
+  };
 }
 
 /** Runs `work` between a begin and an end event. The result's `cached` note is the caller's to emit. */

@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto';
-import { open, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createHost } from '../host/host.js';
-import { checkBmap, createBmap, formatBmap, makeBmap, mappedBytes, parseBmap, type Bmap } from './bmap.js';
+import {
+  checkBmap,
+  copyByMap,
+  createBmap,
+  formatBmap,
+  makeBmap,
+  mappedBytes,
+  parseBmap,
+  type Bmap,
+} from './bmap.js';
 
 const BLOCK = 4096;
 const sum = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
@@ -76,6 +85,60 @@ describe('a block map', () => {
     await file.truncate(599 * BLOCK);
     await file.close();
     await expect(checkBmap(host, image, map)).rejects.toThrow(/is of an image of 2457600/);
+  });
+});
+
+describe('a copy by the map', () => {
+  const SIZE = 9000 * BLOCK;
+  const poke = async (position: number): Promise<void> => {
+    const file = await open(image, 'r+');
+    await file.write(Buffer.from([77]), 0, 1, position);
+    await file.close();
+  };
+  const copy = (): string => `${image}.copy`;
+  let map: Bmap;
+  beforeEach(async () => {
+    await make(SIZE, [0, 1, 2, 4094, 4095, 4096, 8999]);
+    ({ map } = await createBmap(host, image, skip));
+    await rm(copy(), { force: true });
+  });
+
+  it('is the same, with its holes', async () => {
+    expect(map.ranges.map(({ first, last }) => [first, last])).toEqual([
+      [0, 2],
+      // Ranges end where segments of 16 MiB do.
+      [4094, 4095],
+      [4096, 4096],
+      [8999, 8999],
+    ]);
+    expect(await copyByMap(host, image, map, copy())).toBe(true);
+    expect((await readFile(copy())).equals(await readFile(image))).toBe(true);
+    expect((await stat(copy())).blocks * 512).toBeLessThan(SIZE / 10);
+  });
+
+  it('is refused when a mapped byte was changed, one beside, or the size', async () => {
+    await poke(4095 * BLOCK);
+    expect(await copyByMap(host, image, map, copy())).toBe(false);
+    await make(SIZE, [0, 1, 2, 3, 4094, 4095, 4096, 8999]);
+    expect(await copyByMap(host, image, map, copy())).toBe(false);
+    await make(SIZE - BLOCK, [0, 1, 2, 4094, 4095, 4096]);
+    expect(await copyByMap(host, image, map, copy())).toBe(false);
+  });
+
+  it('takes no byte that the map does not know', async () => {
+    await make(3 * 4096 * BLOCK, [0, 8999]);
+    const known = (await createBmap(host, image, skip)).map;
+    // In a segment of which nothing is mapped: not even read.
+    await poke(5000 * BLOCK);
+    const good = await copyByMap(host, image, known, copy());
+    const copied = await readFile(copy());
+    expect(good && copied[5000 * BLOCK] !== 0).toBe(false);
+  });
+
+  it('can be interrupted', async () => {
+    const going = copyByMap(host, image, map, copy());
+    host.interrupt();
+    await expect(going).rejects.toThrow(/interrupted/);
   });
 });
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { copyFile, open, stat } from 'node:fs/promises';
 import { InterruptedError, WorkError } from '../diagnostics/errors.js';
 import type { Host } from '../host/host.js';
 import { MAP_BLOCK, usedBlocks } from './used.js';
@@ -7,6 +8,8 @@ import { MAP_BLOCK, usedBlocks } from './used.js';
 const CHUNK = 1 << 20;
 const ZEROS = Buffer.alloc(MAP_BLOCK);
 const NO_SUM = '0'.repeat(64);
+/** Ranges end at multiples of it, so that they can be made and checked side by side. Bytes. */
+const SEGMENT = 16 << 20;
 
 /** Blocks `first` to `last` (inclusive) hold something; `sha256` is the checksum of their bytes. */
 export interface BmapRange {
@@ -45,7 +48,7 @@ export function isZero(buffer: Buffer): boolean {
 }
 
 /**
- * Reads an image once: its block map and the SHA-256 of the whole. Mapped are the blocks that are not zero, and those
+ * Reads an image: its block map and the SHA-256 of the whole. Mapped are the blocks that are not zero, and those
  * a file system uses though they are (`usedBlocks`): the map depends on the image's bytes alone, not on where the
  * disk it lies on has holes. `everyZero: 'skip'` leaves the second kind out.
  */
@@ -55,55 +58,99 @@ export async function createBmap(
   options: { readonly everyZero?: 'skip' | 'used'; readonly progressId?: string } = {},
 ): Promise<{ map: Bmap; sha256: string }> {
   const file = await open(image, 'r');
+  let size: number;
+  let used: Uint8Array;
   try {
-    const { size } = await file.stat();
-    const used =
+    ({ size } = await file.stat());
+    used =
       options.everyZero === 'skip'
         ? new Uint8Array(Math.ceil(size / MAP_BLOCK))
         : await usedBlocks(file, size);
-    const whole = createHash('sha256');
-    const ranges: BmapRange[] = [];
-    let current: { first: number; hash: ReturnType<typeof createHash> } | null = null;
-    const finish = (last: number): void => {
-      if (current !== null) ranges.push({ first: current.first, last, sha256: current.hash.digest('hex') });
-      current = null;
-    };
-    const buffer = Buffer.allocUnsafe(CHUNK);
-    for (let position = 0; position < size;) {
-      if (host.signal.aborted) throw new InterruptedError();
-      // Whole blocks, so that a short read in the middle of the file cannot shift them.
-      let filled = 0;
-      while (filled < CHUNK && position + filled < size) {
-        const { bytesRead } = await file.read(buffer, filled, CHUNK - filled, position + filled);
-        if (bytesRead === 0) throw new WorkError(`${image} became shorter while it was read`);
-        filled += bytesRead;
-      }
-      const data = buffer.subarray(0, filled);
-      whole.update(data);
-      let runStart = -1;
-      for (let at = 0; at < filled; at += MAP_BLOCK) {
-        const number = (position + at) / MAP_BLOCK;
-        const block = data.subarray(at, at + MAP_BLOCK);
-        if (used[number] || !isZero(block)) {
-          current ??= { first: number, hash: createHash('sha256') };
-          if (runStart < 0) runStart = at;
-        } else if (current !== null) {
-          if (runStart >= 0) current.hash.update(data.subarray(runStart, at));
-          runStart = -1;
-          finish(number - 1);
-        }
-      }
-      if (runStart >= 0) current?.hash.update(data.subarray(runStart));
-      position += filled;
-      if (options.progressId !== undefined) {
-        host.emit({ type: 'progress', id: options.progressId, done: position, total: size, unit: 'bytes' });
-      }
-    }
-    finish(Math.ceil(size / MAP_BLOCK) - 1);
-    return { map: { imageSize: size, blockSize: MAP_BLOCK, ranges }, sha256: whole.digest('hex') };
   } finally {
     await file.close();
   }
+  let done = 0;
+  const onBytes = (count: number): void => {
+    done += count;
+    if (options.progressId === undefined) return;
+    host.emit({ type: 'progress', id: options.progressId, done, total: size, unit: 'bytes' });
+  };
+  const [sha256, ranges] = await Promise.all([
+    host.threads.run('sha256', { path: image, size }, onBytes),
+    mapSegments(host, image, size, used),
+  ]);
+  return { map: { imageSize: size, blockSize: MAP_BLOCK, ranges }, sha256 };
+}
+
+/**
+ * The ranges of a file: blocks that are used or not zero, with their checksums.
+ * @param used one byte for each block.
+ */
+async function mapSegments(
+  host: Host,
+  path: string,
+  size: number,
+  used: Uint8Array,
+  copyTo?: string,
+): Promise<readonly BmapRange[]> {
+  const parts: Promise<readonly BmapRange[]>[] = [];
+  for (let from = 0; from < size; from += SEGMENT) {
+    const to = Math.min(from + SEGMENT, size);
+    const own = used.slice(from / MAP_BLOCK, Math.ceil(to / MAP_BLOCK));
+    // Of what is not mapped nothing is copied.
+    if (copyTo !== undefined && !own.includes(1)) continue;
+    parts.push(
+      host.threads.run('map', {
+        path,
+        from,
+        to,
+        block: MAP_BLOCK,
+        used: own,
+        ...(copyTo === undefined ? {} : { copyTo }),
+      }),
+    );
+  }
+  // All have ended before anything is removed.
+  const results = await Promise.allSettled(parts);
+  return results.flatMap((result) => {
+    if (result.status === 'rejected') throw result.reason;
+    return result.value;
+  });
+}
+
+/**
+ * Copies an image that has a block map, holes left out, and checks every byte against the map on the way. A file system that
+ * can (btrfs, xfs) shares the blocks instead; then they are only read.
+ * @param to must not be there.
+ * @returns whether the copy is what the map says; when it is not, it has to be thrown away.
+ */
+export async function copyByMap(host: Host, from: string, map: Bmap, to: string): Promise<boolean> {
+  const { imageSize: size } = map;
+  const shared = await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE).then(
+    () => true,
+    () => false,
+  );
+  if (!shared) {
+    const file = await open(to, 'w');
+    try {
+      await file.truncate(size);
+    } finally {
+      await file.close();
+    }
+  }
+  const used = new Uint8Array(Math.ceil(size / MAP_BLOCK));
+  for (const { first, last } of map.ranges) used.fill(1, first, last + 1);
+  if (map.blockSize !== MAP_BLOCK || (await stat(from)).size !== size) return false;
+  const found = shared
+    ? await mapSegments(host, to, size, used)
+    : await mapSegments(host, from, size, used, to);
+  return (
+    found.length === map.ranges.length &&
+    found.every((range, index) => {
+      const wanted = map.ranges[index];
+      return range.first === wanted?.first && range.last === wanted.last && range.sha256 === wanted.sha256;
+    })
+  );
 }
 
 /**

@@ -1,13 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { ext4Content, imageIds, layoutOf, MIB, volumeIdText, type LayoutInput } from './layout.js';
+import {
+  dataLayout,
+  diskLayout,
+  ext4Content,
+  imageIds,
+  MIB,
+  SITE_ROOM,
+  volumeIdText,
+  type DiskInput,
+} from './layout.js';
 
 const ids = imageIds('ab'.repeat(32));
-const input: LayoutInput = {
+const input: DiskInput = {
   board: 'pi4',
   bootBytes: 60 * MIB,
   bootFiles: 20,
   root: { bytes: 600 * MIB, inodes: 20_000 },
-  data: { bytes: MIB, inodes: 100 },
   ids,
 };
 
@@ -48,28 +56,35 @@ describe('ext4Content', () => {
   });
 });
 
-describe('layoutOf', () => {
+describe('the layout', () => {
   it.each(['zero2w', 'pi3', 'pi4', 'pi5', 'pc'] as const)('aligns and never overlaps (%s)', (board) => {
-    const { alignment, partitions, size } = layoutOf({ ...input, board });
-    expect(alignment).toBe(board === 'pc' ? MIB : 8 * MIB);
+    const disk = diskLayout({ ...input, board });
+    const { partition } = dataLayout(board, disk.size, { bytes: MIB, inodes: 100 }, ids);
+    const alignment = (board === 'pc' ? 1 : 8) * MIB;
+    const partitions = [...disk.partitions, partition];
     let end = alignment;
     for (const partition of partitions) {
       expect(partition.start).toBe(end);
       expect(partition.size % alignment).toBe(0);
       end += partition.size;
     }
-    expect(size).toBe(end);
+    expect(disk.size).toBe(partition.start);
     expect(partitions.map((one) => [one.number, one.label, one.type])).toEqual([
       [1, 'COMMESHBOOT', board === 'pc' ? 0xef : 0x0c],
       [2, 'commesh-root', 0x83],
       [3, 'commesh-data', 0x83],
     ]);
   });
-  it('leaves room on the root and for as many inodes again', () => {
-    const { partitions, inodes } = layoutOf(input);
-    expect(partitions[1].size).toBeGreaterThan(850 * MIB);
+  it('leaves room on the root for a site and as many inodes again', () => {
+    const { partitions, rootInodes } = diskLayout(input);
+    expect(partitions[1].size).toBeGreaterThan(input.root.bytes + 3 * SITE_ROOM.bytes);
     expect(partitions[1].size).toBeLessThan(1100 * MIB);
-    expect(inodes.root).toBeGreaterThan(40_000);
+    expect(rootInodes).toBeGreaterThan(40_000 + SITE_ROOM.inodes);
+  });
+  it('gives the data partition what its content needs', () => {
+    const of = (bytes: number): number => dataLayout('pc', 0, { bytes, inodes: 100 }, ids).partition.size;
+    expect(of(0)).toBe(128 * MIB);
+    expect(of(1000 * MIB)).toBeGreaterThan(1060 * MIB);
   });
   it.each([
     [20, 128, 2],
@@ -78,13 +93,13 @@ describe('layoutOf', () => {
   ])(
     'makes a FAT for %i MiB: %i MiB, %i sectors per cluster, with clusters enough for FAT32',
     (files, fat, cluster) => {
-      const { partitions, clusterSectors } = layoutOf({ ...input, bootBytes: files * MIB });
+      const { partitions, clusterSectors } = diskLayout({ ...input, bootBytes: files * MIB });
       expect(partitions[0].size).toBe(fat * MIB);
       expect(clusterSectors).toBe(cluster);
       expect(partitions[0].size / 512 / clusterSectors).toBeGreaterThan(66_000);
     },
   );
   it('refuses boot files that fit nowhere', () => {
-    expect(() => layoutOf({ ...input, bootBytes: 600 * MIB })).toThrow('at most 512 MiB');
+    expect(() => diskLayout({ ...input, bootBytes: 600 * MIB })).toThrow('at most 512 MiB');
   });
 });

@@ -12,8 +12,8 @@ export const BOOT_LABEL = 'COMMESHBOOT';
 export const ROOT_LABEL = 'commesh-root';
 export const DATA_LABEL = 'commesh-data';
 
-/** Changes of this file that change images count it up: it is part of the image stage's id. */
-export const LAYOUT_VERSION = '1';
+/** Changes of this file that change images count it up: it is part of the ids of the stages `disk` and `image`. */
+export const LAYOUT_VERSION = '2';
 
 /** Journals. The root is hardly ever written; the data partition keeps its journal when it has grown to the card. */
 export const JOURNAL_MIB = { root: 8, data: 32 } as const;
@@ -60,7 +60,7 @@ export function volumeIdText(volume: number): string {
 }
 
 /** Room the members take in an ext4 file system of 4 KiB blocks, bytes; replaced members count too. */
-export function ext4Content(members: readonly TarMember[]): { bytes: number; inodes: number } {
+export function ext4Content(members: readonly TarMember[]): Content {
   let blocks = 0;
   const names = new Map<string, number>();
   for (const { path, type, size } of members) {
@@ -75,31 +75,40 @@ export function ext4Content(members: readonly TarMember[]): { bytes: number; ino
   return { bytes: blocks * BLOCK, inodes: members.length + 16 };
 }
 
-export interface LayoutInput {
+/**
+ * What a site may add to the root file system. Its free space is laid out for the packages alone, so that every site with the same
+ * packages finds the same one.
+ */
+export const SITE_ROOM = { bytes: 64 * MIB, inodes: 2048 } as const;
+
+/** Room content takes in a file system. */
+export interface Content {
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+export interface DiskInput {
   readonly board: Board;
   /** Bytes of all files of the boot partition. */
   readonly bootBytes: number;
   readonly bootFiles: number;
-  readonly root: { readonly bytes: number; readonly inodes: number };
-  readonly data: { readonly bytes: number; readonly inodes: number };
-  readonly ids: ImageIds;
+  readonly root: Content;
+  readonly ids: Pick<ImageIds, 'volume' | 'root'>;
 }
 
-export interface Layout {
-  /** Bytes. */
-  readonly alignment: number;
-  /** Bytes of the whole disk. */
+/** The part of a disk that no site changes the size of. */
+export interface DiskLayout {
+  /** Bytes up to the end of the root partition. */
   readonly size: number;
-  readonly partitions: readonly [boot: ImagePartition, root: ImagePartition, data: ImagePartition];
-  readonly inodes: { readonly root: number; readonly data: number };
+  readonly partitions: readonly [boot: ImagePartition, root: ImagePartition];
+  readonly rootInodes: number;
   /** Sectors per cluster of the FAT. */
   readonly clusterSectors: number;
 }
 
-/** Sizes and positions on the disk. Boot, root, data in this order: only the last one can grow. */
-export function layoutOf(input: LayoutInput): Layout {
-  // Cards erase in blocks of up to 4 MiB, 8 MiB with the newest; Raspberry Pi's own images do the same.
-  const alignment = input.board === 'pc' ? MIB : 8 * MIB;
+/** Sizes and positions of boot and root. The data partition follows: only the last one can grow. */
+export function diskLayout(input: DiskInput): DiskLayout {
+  const alignment = alignmentOf(input.board);
   const wanted = input.bootBytes * 1.1 + input.bootFiles * 8 * KIB + 8 * MIB;
   const fatMiB = FAT_SIZES_MIB.find((size) => size * MIB >= wanted);
   if (fatMiB === undefined) {
@@ -107,21 +116,15 @@ export function layoutOf(input: LayoutInput): Layout {
       `the boot files need ${Math.ceil(wanted / MIB)} MiB; a boot partition has at most 512 MiB`,
     );
   }
-  const root = ext4Size(input.root, JOURNAL_MIB.root, Math.max(256 * MIB, input.root.bytes * 0.25));
-  const data = ext4Size(input.data, JOURNAL_MIB.data, 64 * MIB);
-  const place = placer(alignment);
-  const boot = place(fatMiB * MIB);
-  const rootPlace = place(Math.max(root.size, SMALLEST_ROOT));
-  const dataPlace = place(Math.max(data.size, SMALLEST_DATA));
+  const used = { bytes: input.root.bytes, inodes: input.root.inodes + SITE_ROOM.inodes };
+  const wish = ext4Size(used, JOURNAL_MIB.root, Math.max(256 * MIB, input.root.bytes * 0.25));
+  const boot = { start: alignment, size: aligned(fatMiB * MIB, alignment) };
+  const root = { start: boot.start + boot.size, size: aligned(Math.max(wish, SMALLEST_ROOT), alignment) };
   return {
-    alignment,
-    size: dataPlace.start + dataPlace.size,
+    size: root.start + root.size,
     // FAT32 has at least 65,525 clusters; this gives about 131,000 at every size.
     clusterSectors: fatMiB / 64,
-    inodes: {
-      root: inodesFor(rootPlace.size, input.root.inodes),
-      data: inodesFor(dataPlace.size, input.data.inodes),
-    },
+    rootInodes: inodesFor(root.size, used.inodes),
     partitions: [
       {
         number: 1,
@@ -140,29 +143,46 @@ export function layoutOf(input: LayoutInput): Layout {
         type: 0x83,
         filesystem: 'ext4',
         id: input.ids.root.uuid,
-        ...rootPlace,
-      },
-      {
-        number: 3,
-        name: 'data',
-        label: DATA_LABEL,
-        type: 0x83,
-        filesystem: 'ext4',
-        id: input.ids.data.uuid,
-        ...dataPlace,
+        ...root,
       },
     ],
   };
 }
 
-function placer(alignment: number): (bytes: number) => { start: number; size: number } {
-  let next = alignment;
-  return (bytes) => {
-    const start = next;
-    const size = Math.ceil(bytes / alignment) * alignment;
-    next = start + size;
-    return { start, size };
+/**
+ * The data partition, behind everything else.
+ * @param start end of the root partition, bytes.
+ */
+export function dataLayout(
+  board: Board,
+  start: number,
+  content: Content,
+  ids: Pick<ImageIds, 'data'>,
+): { readonly partition: ImagePartition; readonly inodes: number } {
+  const wish = Math.max(ext4Size(content, JOURNAL_MIB.data, 64 * MIB), SMALLEST_DATA);
+  const size = aligned(wish, alignmentOf(board));
+  return {
+    inodes: inodesFor(size, content.inodes),
+    partition: {
+      number: 3,
+      name: 'data',
+      label: DATA_LABEL,
+      type: 0x83,
+      filesystem: 'ext4',
+      id: ids.data.uuid,
+      start,
+      size,
+    },
   };
+}
+
+/** Cards erase in blocks of up to 4 MiB, 8 MiB with the newest; Raspberry Pi's own images do the same. */
+function alignmentOf(board: Board): number {
+  return board === 'pc' ? MIB : 8 * MIB;
+}
+
+function aligned(bytes: number, alignment: number): number {
+  return Math.ceil(bytes / alignment) * alignment;
 }
 
 function inodesFor(size: number, used: number): number {
@@ -170,15 +190,11 @@ function inodesFor(size: number, used: number): number {
 }
 
 /** Bytes of a file system with `free` bytes left over. */
-function ext4Size(
-  content: { readonly bytes: number; readonly inodes: number },
-  journalMiB: number,
-  free: number,
-): { size: number } {
+function ext4Size(content: Content, journalMiB: number, free: number): number {
   const net = content.bytes + free + journalMiB * MIB;
   const groups = Math.ceil(net / BYTES_PER_GROUP) + 1;
   // Bitmaps and, in some groups, copies of the descriptors with room to grow.
   const perGroup = 4 * BLOCK;
   const copies = 4 * 260 * BLOCK;
-  return { size: net + groups * perGroup + copies + inodesFor(net, content.inodes) * INODE };
+  return net + groups * perGroup + copies + inodesFor(net, content.inodes) * INODE;
 }

@@ -1,5 +1,5 @@
 import { WorkError } from '../diagnostics/errors.js';
-import type { TarMember, TarPart } from './types.js';
+import type { TarMember } from './types.js';
 
 /**
  * What mke2fs does with joined tars, kept from going wrong: a later file or link replaces an earlier one, and a folder takes
@@ -7,7 +7,7 @@ import type { TarMember, TarPart } from './types.js';
  * broken file system, and a path that leads through a link ends mke2fs. None of these may reach it.
  * @throws WorkError that names the path.
  */
-export function checkOverlay(parts: readonly TarPart[]): void {
+export function checkOverlay(parts: readonly { readonly members: readonly TarMember[] }[]): void {
   const seen = new Map<string, TarMember['type']>([['', 'd']]);
   for (const { members } of parts) {
     for (const { path, type } of members) {

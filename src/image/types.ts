@@ -1,4 +1,4 @@
-import type { Base, Board } from '../services/contract.js';
+import type { TarEntry } from '../host/tarball.js';
 
 /** A member of a tar: what is needed to know how much room it takes and what it covers. */
 export interface TarMember {
@@ -18,20 +18,21 @@ export interface TarPart {
 
 export type Compression = 'none' | 'zst' | 'xz';
 
-/** Everything an image is made of. The same values (paths aside) give the same bytes. */
+/** A file, folder or link of a site, with its owner and time. */
+export type SiteEntry = TarEntry;
+
+/** What a site adds to a blank disk. The same values and the same disk give the same bytes. */
 export interface ImageSpec {
-  /** The image to write; `.bmap`, `.sha256` and the compressed one go beside it. */
-  readonly output: string;
-  /** Lower-case hex SHA-256 that names the content: disk id, UUIDs and hash seeds are derived from it. */
+  /** Lower-case hex SHA-256 that names the content: disk id, and UUID and hash seed of the data partition are derived from it. */
   readonly id: string;
   /** Seconds since 1970; every time stamp of the image. */
   readonly epoch: number;
-  readonly board: Board;
-  readonly base: Base;
-  /** Folder with kernel, initramfs, device trees, firmware or boot loader, as the base layer leaves it. */
-  readonly boot: string;
-  readonly root: readonly TarPart[];
-  readonly data: readonly TarPart[];
+  /** What the root file system of the blank disk holds. */
+  readonly existing: readonly TarMember[];
+  /** Laid over it, parents first. */
+  readonly root: readonly SiteEntry[];
+  /** First content of the data partition, parents first. */
+  readonly data: readonly SiteEntry[];
   readonly compress: Compression;
 }
 

@@ -1,10 +1,18 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import forge from 'node-forge';
 import { WorkError } from '../diagnostics/errors.js';
 import { readTextIfThere, writeAtomic } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
-import { type Authority, cleanPem, makeRsaKey, serialNumber } from './authority.js';
+import {
+  type Authority,
+  cleanPem,
+  makeRsaKey,
+  publicHalfOf,
+  serialNumber,
+  signCertificate,
+} from './authority.js';
 import { asciiName, attribute, shorten, subjectOf } from './names.js';
 import type { CertificateNeed, IdentitySite, Leaf } from './types.js';
 
@@ -31,6 +39,22 @@ export function namesOf(site: IdentitySite, need: CertificateNeed): { dns: strin
   return { dns: [...new Set(dns)], ip: need.address ? [site.network.address] : [] };
 }
 
+/** Keys of leaves that are being made, by id. */
+export type LeafKeys = ReadonlyMap<string, Promise<string>>;
+
+/** Begins to make the keys that `folder`/tls does not have, so that they need not wait for the CA's. */
+export function beginLeafKeys(host: Host, folder: string, needs: readonly CertificateNeed[]): LeafKeys {
+  const missing = needs.filter((need) => !existsSync(join(folder, 'tls', `${need.id}.key`)));
+  return new Map(
+    missing.map((need) => {
+      const key = makeRsaKey(host, LEAF_BITS);
+      // Told where it is waited for.
+      key.catch(() => {});
+      return [need.id, key];
+    }),
+  );
+}
+
 /**
  * The leaf certificates the plan asks for: those in `folder`/tls that still fit, newly issued ones for the rest (the
  * key stays). `renew` issues all of them anew.
@@ -41,7 +65,7 @@ export async function ensureLeaves(
   site: IdentitySite,
   authority: Authority,
   needs: readonly CertificateNeed[],
-  options: { readonly renew?: boolean; readonly renewBelowDays?: number } = {},
+  options: { readonly renew?: boolean; readonly renewBelowDays?: number; readonly keys?: LeafKeys } = {},
 ): Promise<Map<string, Leaf>> {
   const enough = host.now() + (options.renewBelowDays ?? RENEW_BELOW_DAYS) * DAY;
   const entries = await Promise.all(
@@ -55,7 +79,7 @@ export async function ensureLeaves(
         if (leaf && leaf.notAfter >= enough) return [need.id, leaf];
       }
       const leaf = await timed(host, `pki/${need.id}`, `issuing the certificate "${need.id}"`, () =>
-        issue(host, site, authority, need, file, keyPem),
+        issue(host, site, authority, need, file, keyPem, options.keys?.get(need.id)),
       );
       return [need.id, leaf];
     }),
@@ -106,6 +130,7 @@ async function issue(
   need: CertificateNeed,
   file: string,
   storedKey: string | null,
+  madeKey: Promise<string> | undefined,
 ): Promise<Leaf> {
   const now = Math.floor(host.now() / 1000) * 1000;
   const caEnd = Date.parse(authority.certificate.validTo);
@@ -117,7 +142,7 @@ async function issue(
   }
   const [signer, keyPem] = await Promise.all([
     authority.signingKey(),
-    storedKey !== null && usable(storedKey) ? storedKey : makeRsaKey(LEAF_BITS),
+    storedKey !== null && usable(storedKey) ? storedKey : (madeKey ?? makeRsaKey(host, LEAF_BITS)),
   ]);
   const chainPem = sign(host, site, authority, signer, need, keyPem, now) + authority.pem;
   await writeAtomic(`${file}.key`, keyPem, 0o600);
@@ -138,15 +163,14 @@ export function sign(
   host: Host,
   site: IdentitySite,
   authority: Authority,
-  signer: forge.pki.rsa.PrivateKey,
+  signer: KeyObject,
   need: CertificateNeed,
   keyPem: string,
   now: number,
 ): string {
   const names = namesOf(site, need);
-  const key = forge.pki.privateKeyFromPem(keyPem) as forge.pki.rsa.PrivateKey;
   const certificate = forge.pki.createCertificate();
-  certificate.publicKey = forge.pki.setRsaPublicKey(key.n, key.e);
+  certificate.publicKey = publicHalfOf(keyPem);
   certificate.serialNumber = serialNumber(host);
   const notBefore = now - BACKDATED_DAYS * DAY;
   certificate.validity.notBefore = new Date(notBefore);
@@ -173,6 +197,6 @@ export function sign(
     { name: 'authorityKeyIdentifier', keyIdentifier: caKeyId },
     { name: 'subjectKeyIdentifier' },
   ]);
-  certificate.sign(signer, forge.md.sha256.create());
+  signCertificate(certificate, signer);
   return cleanPem(forge.pki.certificateToPem(certificate));
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { readTextIfThere } from '../host/files.js';
 import type { Host } from '../host/host.js';
 import { type Authority, openAuthority, readAuthority } from './authority.js';
-import { ensureLeaves } from './certificate.js';
+import { beginLeafKeys, ensureLeaves } from './certificate.js';
 import { locked, prepareFolder, secretsFolder } from './folder.js';
 import { fillSecrets, readSecrets, type SecretStore } from './secrets.js';
 import type {
@@ -38,10 +38,12 @@ export async function ensureIdentity(host: Host, request: IdentityRequest): Prom
   const folder = secretsFolder(request.profilePath);
   await prepareFolder(host, folder);
   return locked(host, folder, async () => {
+    const keys = beginLeafKeys(host, folder, request.certificates);
     const secrets = await fillSecrets(host, folder, request.secrets, request.given ?? {});
     await mkdir(join(folder, 'tls'), { recursive: true, mode: 0o700 });
     const authority = await openAuthority(host, folder, request.site, request.passphrase);
     const leaves = await ensureLeaves(host, folder, request.site, authority, request.certificates, {
+      keys,
       ...(request.renew === undefined ? {} : { renew: request.renew }),
       ...(request.renewBelowDays === undefined ? {} : { renewBelowDays: request.renewBelowDays }),
     });

@@ -6,7 +6,8 @@ const SECRET_WORDS = ['passphrase', 'password', 'passwd', 'psk', 'secret'];
 const LOOSE = /(?:^[^\w:]*|[{,][^\w:]*)[\w-]*(?:pass|phrase|psk)[^\s:=]*\s*[:=]?\s*/i;
 const KEY = /(?<=^|[\s{},-])["']?([A-Za-z][\w-]*)["']?(\s*[:=]\s*|\s+(?=["']))(?=\S)/g;
 
-function namesSecret(key: string): boolean {
+/** Whether a setting of this name is a secret. */
+export function coversSetting(key: string): boolean {
   const lower = key.toLowerCase();
   return /pass|phrase|psk|secret|token/.test(lower) || suggest(lower, SECRET_WORDS) !== undefined;
 }
@@ -36,7 +37,7 @@ export function cover(text: string): string {
         secretIndent = -1;
       }
       for (const match of line.matchAll(KEY)) {
-        if (!namesSecret(match[1] ?? '')) continue;
+        if (!coversSetting(match[1] ?? '')) continue;
         const value = match.index + match[0].length;
         if (line[value] === '#') break;
         secretIndent = indent;
@@ -48,7 +49,7 @@ export function cover(text: string): string {
         return line.slice(0, loose.index + loose[0].length) + MASK;
       }
       const bare = /^\s*["']?([A-Za-z][\w-]*)["']?\s*:\s*$/.exec(line);
-      if (bare?.[1] !== undefined && namesSecret(bare[1])) secretIndent = indent;
+      if (bare?.[1] !== undefined && coversSetting(bare[1])) secretIndent = indent;
       return line.replace(/\/\/[^/\s@]+@/g, `//${MASK}@`);
     })
     .join('\n');

@@ -256,7 +256,7 @@ async function unpackBoot(inputs: BaseInputs, out: string): Promise<void> {
 }
 
 /** Reads the index a base layer was written with. */
-export async function readIndex(layer: BaseLayer): Promise<IndexEntry[]> {
+export async function readIndex(layer: Pick<BaseLayer, 'index'>): Promise<IndexEntry[]> {
   const text = await readFile(layer.index, 'utf8');
   return text
     .split('\n')

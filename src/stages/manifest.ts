@@ -12,6 +12,8 @@ export interface ManifestInputs {
   /** sha256 over the base layer's hooks. */
   readonly recipe: string;
   readonly initramfs: { readonly conf: string; readonly hook: string };
+  /** sha256 over what the boot partition is told to say. */
+  readonly boot: string;
   /** sha256 over the templates of the plan. */
   readonly templates: string;
   /** Canonical text of the image layout's inputs. */
@@ -54,10 +56,19 @@ export function makeManifest(inputs: ManifestInputs): Manifest {
       },
     },
     {
+      type: 'disk',
+      options: {
+        board: plan.site.board,
+        base: plan.site.base,
+        layout: inputs.layout,
+        boot: inputs.boot,
+      },
+    },
+    {
       type: 'site',
       options: { plan: sha256(canonicalJson(plan)), templates: inputs.templates, files: plan.files.length },
     },
-    { type: 'image', options: { board: plan.site.board, layout: inputs.layout } },
+    { type: 'image', options: { layout: inputs.layout } },
   ];
   const stages: Stage[] = [];
   let before = 'commeshctl 1';

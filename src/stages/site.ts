@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { WorkError } from '../diagnostics/errors.js';
-import { tarOf, type TarEntry } from '../host/tarball.js';
+import type { TarEntry } from '../host/tarball.js';
 import type { SiteIdentity } from '../pki/types.js';
 import type { Plan, Planned } from '../plan/types.js';
 import { CA_FILE, DATA_ROOT, TLS_ROOT, type FileWish } from '../services/contract.js';
@@ -10,24 +10,14 @@ import { renderFile, type TemplateFolders } from '../templates/load.js';
 import type { IndexEntry } from './tar-index.js';
 import type { BaseLayer } from './types.js';
 
-/** What a site adds to a base layer. Both archives have no end blocks. */
+/** What a site adds to a base layer, parents first. */
 export interface SiteLayer {
   /** Laid over the root file system. */
-  readonly root: Buffer;
+  readonly root: readonly TarEntry[];
   /** First content of the data partition. */
-  readonly data: Buffer;
+  readonly data: readonly TarEntry[];
   /** Every file of the layer on the device, for the report. */
   readonly paths: readonly string[];
-  readonly rootMembers: readonly LayerMember[];
-  readonly dataMembers: readonly LayerMember[];
-}
-
-/** A member of one of the archives, for sizing the file systems. */
-export interface LayerMember {
-  readonly path: string;
-  readonly type: 'f' | 'd' | 'l';
-  /** Bytes. */
-  readonly size: number;
 }
 
 export interface SiteInputs {
@@ -36,7 +26,7 @@ export interface SiteInputs {
   /** Apple configuration profile with the site CA. */
   readonly mobileconfig: string;
   readonly folders: TemplateFolders;
-  readonly base: BaseLayer;
+  readonly base: Pick<BaseLayer, 'passwd' | 'group'>;
   readonly index: readonly IndexEntry[];
   /** Time stamp of every file, seconds since 1970. */
   readonly epoch: number;
@@ -78,19 +68,7 @@ export async function renderSiteLayer(inputs: SiteInputs): Promise<SiteLayer> {
       ...(node.content === undefined ? {} : { content: node.content }),
       ...(node.target === undefined ? {} : { target: node.target }),
     }));
-  const [rootEntries, dataEntries] = [entries(root, ''), entries(data, DATA_ROOT)];
-  return {
-    root: tarOf(rootEntries),
-    data: tarOf(dataEntries),
-    paths: [...nodes.keys()].sort(),
-    rootMembers: rootEntries.map(memberOf),
-    dataMembers: dataEntries.map(memberOf),
-  };
-}
-
-function memberOf(entry: TarEntry): LayerMember {
-  const types = { file: 'f', directory: 'd', symlink: 'l' } as const;
-  return { path: entry.path, type: types[entry.type], size: entry.content?.length ?? 0 };
+  return { root: entries(root, ''), data: entries(data, DATA_ROOT), paths: [...nodes.keys()].sort() };
 }
 
 function below(path: string, folder: string): boolean {
@@ -226,7 +204,7 @@ function addUnitLinks(nodes: Map<string, Node>, plan: Plan, index: readonly Inde
 }
 
 async function readAccounts(
-  base: BaseLayer,
+  base: SiteInputs['base'],
 ): Promise<{ uid(name: string, path: string): number; gid(name: string, path: string): number }> {
   const table = async (file: string): Promise<Map<string, number>> =>
     new Map(

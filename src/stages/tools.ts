@@ -76,8 +76,11 @@ export function toolsId(packages: readonly LockPackage[]): string {
   return sha256(['tools', RECIPE, ...packages.map((one) => one.sha256).sort()].join('\n'));
 }
 
+/** tools: programs of the build. first: what is needed to resolve, before there is a lock. */
+type Kind = 'tools' | 'first';
+
 /** A complete tree in the folder that runs on this machine, a whole tools tree rather than a first one, or null. */
-export async function findToolsTree(host: Host, treesFolder: string): Promise<NamespaceTools | null> {
+export async function anyToolsTree(host: Host, treesFolder: string): Promise<NamespaceTools | null> {
   const names = (await readdir(treesFolder).catch(() => [])).filter((name) =>
     /^(?:tools|first)-[0-9a-f]+$/.test(name),
   );
@@ -88,6 +91,21 @@ export async function findToolsTree(host: Host, treesFolder: string): Promise<Na
       return namespaceTools(host, path, await readFile(join(path, '.complete'), 'utf8'));
   }
   return null;
+}
+
+function treePath(treesFolder: string, id: string, kind: Kind): string {
+  return join(treesFolder, `${kind}-${id.slice(0, 16)}`);
+}
+
+/** The tools tree of these packages, or null when it has not been made. */
+export function findToolsTree(
+  treesFolder: string,
+  packages: readonly LockPackage[],
+  kind: Kind = 'tools',
+): { path: string; id: string } | null {
+  const id = toolsId(packages);
+  const path = treePath(treesFolder, id, kind);
+  return existsSync(join(path, '.complete')) ? { path, id } : null;
 }
 
 /**
@@ -102,11 +120,12 @@ export async function ensureToolsTree(
   treesFolder: string,
   packages: readonly LockPackage[],
   debPath: (one: LockPackage) => string,
-  kind: 'tools' | 'first' = 'tools',
+  kind: Kind = 'tools',
 ): Promise<{ path: string; id: string }> {
+  const known = findToolsTree(treesFolder, packages, kind);
+  if (known !== null) return known;
   const id = toolsId(packages);
-  const path = join(treesFolder, `${kind}-${id.slice(0, 16)}`);
-  if (existsSync(join(path, '.complete'))) return { path, id };
+  const path = treePath(treesFolder, id, kind);
   await timed(host, 'tools', 'unpack the programs of the build', async () => {
     await mkdir(treesFolder, { recursive: true });
     const part = `${path}.${process.pid}.part`;
@@ -124,7 +143,7 @@ export async function ensureToolsTree(
       done += 1;
       host.emit({ type: 'progress', id: 'tools', done, total: packages.length, unit: 'items' });
     };
-    let helper = await findToolsTree(host, treesFolder);
+    let helper = await anyToolsTree(host, treesFolder);
     let rest = packages;
     if (helper === null) {
       const first = await unpackFirst(host, part, packages, debPath, progress);

@@ -25,6 +25,16 @@ export type Stage = { readonly id: string } & (
       };
     }
   | {
+      readonly type: 'disk';
+      readonly options: {
+        readonly board: string;
+        readonly base: string;
+        readonly layout: string;
+        /** sha256 over the texts of the boot partition and the kernel's command line. */
+        readonly boot: string;
+      };
+    }
+  | {
       readonly type: 'site';
       readonly options: {
         /** sha256 of the plan's canonical JSON. */
@@ -36,7 +46,7 @@ export type Stage = { readonly id: string } & (
     }
   | {
       readonly type: 'image';
-      readonly options: { readonly board: string; readonly layout: string };
+      readonly options: { readonly layout: string };
     }
 );
 
@@ -46,7 +56,7 @@ export interface Manifest {
   readonly site: string;
   readonly epoch: number;
   readonly stages: readonly Stage[];
-  /** Id of the last stage: the source of disk id, UUIDs and hash seeds. */
+  /** Id of the last stage: the source of the disk id and the data partition's ids. */
   readonly id: string;
 }
 

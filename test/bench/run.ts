@@ -78,7 +78,7 @@ try {
     second.push(build(profile, join(work, 'two.img')));
     rmSync(join(work, `${name}.secrets`), { recursive: true });
   }
-  for (const key of ['verify-cache', 'identity', 'base', 'site', 'image', 'total']) {
+  for (const key of ['identity', 'site', 'image', 'total']) {
     rows.push([
       `second site: ${key}`,
       seconds(median(second.map((report) => report.timings[key] ?? Number.NaN))),

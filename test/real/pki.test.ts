@@ -39,7 +39,7 @@ const foreign = new Map<string, { cert: string; key: string }>();
 
 async function signForeign(id: string, site: IdentitySite, need: Partial<CertificateNeed>): Promise<void> {
   const authority = await openAuthority(host, secretsFolder(request.profilePath), SITE);
-  const key = await makeRsaKey(2048);
+  const key = await makeRsaKey(host, 2048);
   const full: CertificateNeed = { id, labels: [], address: false, client: false, ...need };
   const cert = sign(host, site, authority, await authority.signingKey(), full, key, host.now());
   foreign.set(id, { cert: cert + authority.pem, key });
@@ -115,7 +115,9 @@ describe('openssl', () => {
 
   it('refuses a certificate for IPv6, a mail address elsewhere, and a CA below this one', async () => {
     const authority = await openAuthority(host, secretsFolder(request.profilePath), SITE);
-    const key = await authority.signingKey();
+    const key = forge.pki.privateKeyFromPem(
+      (await authority.signingKey()).export({ type: 'pkcs8', format: 'pem' }).toString(),
+    ) as forge.pki.rsa.PrivateKey;
     const make = async (
       id: string,
       extensions: unknown[],
@@ -353,7 +355,7 @@ describe('the folder', () => {
     const key = await readFile(join(store, 'ca.key'), 'utf8');
     await rm(join(store, 'ca.key'));
     await expect(renewIdentity(host, bad)).rejects.toThrow(/ca\.key is not there/);
-    await writeFile(join(store, 'ca.key'), await makeRsaKey(3072), { mode: 0o600 });
+    await writeFile(join(store, 'ca.key'), await makeRsaKey(host, 3072), { mode: 0o600 });
     await expect(renewIdentity(host, bad)).rejects.toThrow(/is not the key of ca\.crt/);
     await writeFile(join(store, 'ca.key'), key.slice(0, 500));
     await expect(renewIdentity(host, bad)).rejects.toThrow(/is damaged/);

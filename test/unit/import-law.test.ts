@@ -63,14 +63,14 @@ export function importsOf(file: string, text: string): readonly Import[] {
 
 function sources(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.tsx?$/.test(name) && !/\.test\.tsx?$/.test(name))
+    .filter((name) => /\.(tsx?|js)$/.test(name) && !/\.test\.tsx?$/.test(name))
     .sort();
 }
 
 const PURE = ['diagnostics', 'services', 'profile', 'plan', 'templates'];
 const EFFECTFUL = ['mirror', 'pki', 'stages', 'twins', 'image', 'verify'];
 /** What only src/host may import. */
-const HOST_ONLY = ['execa', 'ssh2', 'tar', 'node:child_process', 'child_process'];
+const HOST_ONLY = ['execa', 'ssh2', 'tar', 'node:child_process', 'child_process', 'node:worker_threads'];
 /** Built-in modules without effects. */
 const HARMLESS = ['node:path', 'node:url', 'node:util', 'node:buffer'];
 /** The one reader of profiles, the registry that looks into its own folder, and templates read from a folder they are given. */

@@ -3,27 +3,37 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WorkError } from '../../diagnostics/errors.js';
 import { canonicalJson, sha256 } from '../../host/files.js';
-import type { Host } from '../../host/host.js';
+import { timed, type Host } from '../../host/host.js';
 import { namespaceTools, type NamespaceTools } from '../../host/namespace.js';
 import { besideProfile, packageRoot } from '../../host/paths.js';
+import { findBlank, makeBlank, type Blank } from '../../image/blank.js';
 import { initramfsConfig } from '../../image/boot/initramfs.js';
+import { bootTextDigest } from '../../image/boot/plan.js';
 import { LAYOUT_VERSION } from '../../image/layout.js';
 import { archiveFolder, verifyCache } from '../../mirror/cache.js';
 import { readLock } from '../../mirror/lock.js';
 import { requestDigest, setsForHost } from '../../mirror/request.js';
 import { keyringsOf } from '../../mirror/sources/apt.js';
 import type { Lock, LockPackage } from '../../mirror/types.js';
-import { ensureBaseLayer } from '../../stages/base.js';
+import { ensureBaseLayer, readIndex } from '../../stages/base.js';
 import { planEmulation } from '../../stages/emulation.js';
 import { makeManifest, stageOf } from '../../stages/manifest.js';
-import { emulatorIn, ensureToolsTree } from '../../stages/tools.js';
+import { emulatorIn, ensureToolsTree, findToolsTree } from '../../stages/tools.js';
 import type { BaseLayer, Manifest } from '../../stages/types.js';
 import { findTemplate, templatePath } from '../../templates/load.js';
 import { expectPure } from '../../twins/purity.js';
 import { ensureTwins, type Twins } from '../../twins/twins.js';
 import { hostArch, requestOf, type Project } from './project.js';
 
-/** What every site with the same packages shares. */
+/** What every site with the same packages and board begins with. */
+export interface SiteBase {
+  readonly lock: Lock;
+  readonly manifest: Manifest;
+  readonly tools: NamespaceTools;
+  readonly blank: Blank;
+}
+
+/** The packages of a lock, installed. */
 export interface Base {
   readonly lock: Lock;
   readonly manifest: Manifest;
@@ -54,6 +64,7 @@ export async function manifestOf(project: Project, lock: Lock): Promise<Manifest
     initramfs: initramfsConfig(project.plan.site.board),
     templates: templatesDigest(project),
     layout: LAYOUT_VERSION,
+    boot: bootTextDigest(project.plan.site.board, project.plan.site.base),
   });
 }
 
@@ -146,6 +157,56 @@ async function targetTools(
     emulator: file,
   });
   return { tools: namespaceTools(host, tree.path, tree.id, { file: twins.dispatcher, flags: 'PF' }), twins };
+}
+
+/** How a disk is looked for and made. */
+export interface DiskOptions extends BaseOptions {
+  /** Folder of the offline cache. */
+  readonly cache: string;
+  /** Make the disk again, for the one in the cache is damaged. */
+  readonly anew?: boolean;
+}
+
+/**
+ * The blank disk of a project from the cache, or made. When it is there no package enters the image, so none is read: the disk
+ * itself is checked when it is copied. When it has to be made, everything it is made of is checked first (`ensureBase`).
+ * @throws as `ensureBase`.
+ */
+export async function ensureDisk(host: Host, project: Project, options: DiskOptions): Promise<SiteBase> {
+  const { cache, clock = (_name, work) => work(), verified = () => {} } = options;
+  const { plan } = project;
+  const lock = await lockOf(project);
+  const manifest = await manifestOf(project, lock);
+  const stage = stageOf(manifest, 'disk');
+  const folder = join(cache, 'layers', stage.id.slice(0, 32));
+  const tree = findToolsTree(join(cache, 'trees'), lock.sets[`tools-${hostArch()}`] ?? []);
+  const known = tree === null || options.anew ? null : await findBlank(folder);
+  if (tree !== null && known !== null) {
+    verified();
+    host.emit({ type: 'begin', id: 'disk', title: `disk of the packages ${stage.id.slice(0, 12)}` });
+    host.emit({ type: 'end', id: 'disk', state: 'cached', milliseconds: 0 });
+    return { lock, manifest, tools: namespaceTools(host, tree.path, tree.id), blank: known };
+  }
+  const { tools, layer } = await ensureBase(host, project, cache, options);
+  const blank = await clock('disk', () =>
+    timed(host, 'disk', 'disk of the packages', async () =>
+      makeBlank(
+        host,
+        tools,
+        {
+          id: stage.id,
+          epoch: lock.epoch,
+          board: plan.site.board,
+          base: plan.site.base,
+          boot: layer.boot,
+          root: [{ tar: layer.tar, members: await readIndex(layer) }],
+          companions: { passwd: layer.passwd, group: layer.group, 'index.jsonl': layer.index },
+        },
+        folder,
+      ),
+    ),
+  );
+  return { lock, manifest, tools, blank };
 }
 
 /** Digest of the hooks that make the base layer. */

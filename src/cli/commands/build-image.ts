@@ -1,30 +1,33 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { writeAtomic } from '../../host/files.js';
 import { timed, type Host } from '../../host/host.js';
-import { assembleImage } from '../../image/assemble.js';
+import { beginImage, DamagedBlankError, finishImage } from '../../image/assemble.js';
 import type { BuiltImage, Compression } from '../../image/types.js';
 import type { Lock, LockPackage } from '../../mirror/types.js';
 import { ensureIdentity } from '../../pki/identity.js';
 import { mobileconfig } from '../../pki/mobileconfig.js';
 import type { SiteIdentity } from '../../pki/types.js';
 import { readIndex } from '../../stages/base.js';
-import { renderSiteLayer } from '../../stages/site.js';
+import { renderSiteLayer, type SiteLayer } from '../../stages/site.js';
+import type { IndexEntry } from '../../stages/tar-index.js';
 import type { Manifest } from '../../stages/types.js';
-import { ensureBase, lockOf, manifestOf, type Clock } from './base.js';
+import { ensureDisk, lockOf, manifestOf, type Clock, type DiskOptions, type SiteBase } from './base.js';
 import { pairs } from './fetch.js';
-import { loadProject, type Project } from './project.js';
+import { defaultImage, loadProject, type Project } from './project.js';
 
-export interface BuildOptions {
+export interface SiteOptions {
   /** Folder of the offline cache. */
   readonly cache: string;
-  /** The image to write; default `images/<name>.img`. */
-  readonly output?: string;
   readonly compress: Compression;
   /** `--keyring NAME=FILE`: the keys of single archives. */
   readonly keyrings?: readonly string[];
   /** False: programs of another architecture are emulated, none is run as its native twin. */
   readonly twins: boolean;
+}
+
+export interface BuildOptions extends SiteOptions {
+  /** The image to write; default `images/<name>.img`. */
+  readonly output?: string;
   /** Print the stages and build nothing. */
   readonly printManifest: boolean;
 }
@@ -59,7 +62,38 @@ export async function runBuildImage(
   profilePath: string,
   options: BuildOptions,
 ): Promise<{ manifest: Manifest; result: BuildResult | null }> {
+  const project = await loadProject(profilePath);
+  if (options.printManifest)
+    return { manifest: await manifestOf(project, await lockOf(project)), result: null };
+  return buildSite(host, project, {
+    ...options,
+    output: resolve(options.output ?? defaultImage(project.plan)),
+  });
+}
+
+/** The site's identity, from the folder beside its profile, or made. */
+export function identityOf(host: Host, { plan, profile, profilePath }: Project): Promise<SiteIdentity> {
+  return ensureIdentity(host, {
+    profilePath,
+    site: plan.site,
+    certificates: plan.certificates,
+    secrets: plan.secrets,
+    given: profile.given,
+  });
+}
+
+/**
+ * Builds the image of a site.
+ * @throws WorkError, CacheMissError, ToolError, InterruptedError. Nothing half made is left then.
+ */
+export async function buildSite(
+  host: Host,
+  project: Project,
+  options: SiteOptions & { readonly output: string },
+): Promise<{ manifest: Manifest; result: BuildResult }> {
   const begin = host.now();
+  const { plan } = project;
+  const { output } = options;
   const timings: Record<string, number> = {};
   const clock: Clock = async (name, work) => {
     const start = host.now();
@@ -69,80 +103,80 @@ export async function runBuildImage(
       timings[name] = host.now() - start;
     }
   };
-  const project = await loadProject(profilePath);
-  const { plan, profile } = project;
-  if (options.printManifest)
-    return { manifest: await manifestOf(project, await lockOf(project)), result: null };
-
-  const keyrings = pairs('--keyring', options.keyrings ?? []);
-  const cache = resolve(options.cache);
-  const output = resolve(options.output ?? join('images', `${plan.site.name}.img`));
   let identityMade: Promise<SiteIdentity> | undefined;
-  const makeIdentity = (): Promise<SiteIdentity> =>
-    (identityMade ??= clock('identity', () =>
-      ensureIdentity(host, {
-        profilePath,
-        site: plan.site,
-        certificates: plan.certificates,
-        secrets: plan.secrets,
-        given: profile.given,
-      }),
-    ));
-  // The identity needs no package, so keys are made while the base layer is installed. An early failure is told below.
-  const {
-    lock,
-    manifest,
-    tools,
-    layer: base,
-  } = await ensureBase(host, project, cache, {
-    keyrings,
-    clock,
-    verified: () => void makeIdentity().catch(() => {}),
-    twins: options.twins,
+  // The identity needs no package, so keys are made beside everything else. A failure is told where it is waited for.
+  const makeIdentity = (): Promise<SiteIdentity> => {
+    identityMade ??= clock('identity', () => identityOf(host, project));
+    identityMade.catch(() => {});
+    return identityMade;
+  };
+  const disk = (anew: boolean): Promise<SiteBase> =>
+    ensureDisk(host, project, { ...diskOptions(options), clock, verified: () => void makeIdentity(), anew });
+  let base = await disk(false);
+  const copying = beginImage(host, base.blank, output).catch(async (error: unknown) => {
+    if (!(error instanceof DamagedBlankError)) throw error;
+    host.emit({ type: 'log', level: 'warn', text: `${error.message}; it is made again` });
+    base = await disk(true);
+    return beginImage(host, base.blank, output);
   });
-  const identity = await makeIdentity();
-  const index = await readIndex(base);
-  const layer = await clock('site', () =>
-    timed(host, 'site', 'render the site', () =>
-      renderSiteLayer({
-        plan,
-        identity,
-        mobileconfig: mobileconfig(plan.site, identity),
-        folders: project.folders,
-        base,
-        index,
-        epoch: lock.epoch,
-      }),
-    ),
-  );
-
-  await mkdir(resolve(output, '..'), { recursive: true });
-  // Holds the site's keys until the image is made: readable by nobody else, removed at the end.
-  const work = await host.temporary('.commeshctl-site', resolve(output, '..'));
-  const [rootTar, dataTar] = [join(work, 'root.tar'), join(work, 'data.tar')];
-  await writeFile(rootTar, layer.root, { mode: 0o600 });
-  await writeFile(dataTar, layer.data, { mode: 0o600 });
+  copying.catch(() => {});
+  let layer: SiteLayer;
+  let existing: readonly IndexEntry[];
+  try {
+    const { blank, lock } = base;
+    existing = await readIndex({ index: blank.companion('index.jsonl') });
+    const identity = await makeIdentity();
+    layer = await clock('site', () =>
+      timed(host, 'site', 'render the site', () =>
+        renderSiteLayer({
+          plan,
+          identity,
+          mobileconfig: mobileconfig(plan.site, identity),
+          folders: project.folders,
+          base: { passwd: blank.companion('passwd'), group: blank.companion('group') },
+          index: existing,
+          epoch: lock.epoch,
+        }),
+      ),
+    );
+  } catch (error) {
+    await copying.then(
+      (begun) => begun.discard(),
+      () => {},
+    );
+    throw error;
+  }
+  const begun = await copying;
+  const { lock, manifest, tools } = base;
   const image = await clock('image', () =>
-    assembleImage(host, tools, {
-      output,
+    finishImage(host, tools, begun, {
       id: manifest.id,
       epoch: lock.epoch,
-      board: plan.site.board,
-      base: plan.site.base,
-      boot: base.boot,
-      root: [
-        { tar: base.tar, members: index },
-        { tar: rootTar, members: layer.rootMembers },
-      ],
-      data: [{ tar: dataTar, members: layer.dataMembers }],
+      existing,
+      root: layer.root,
+      data: layer.data,
       compress: options.compress,
     }),
   );
   timings['total'] = host.now() - begin;
   const report = reportOf(plan, manifest, image, lock, layer.paths, timings);
-  const reportPath = output.replace(/\.img$/, '') + '.json';
+  const reportPath = reportPathOf(output);
   await writeAtomic(reportPath, `${JSON.stringify(report, null, 2)}\n`);
   return { manifest, result: { image, reportPath, report } };
+}
+
+/** What looking for a disk needs of the options of a build. */
+export function diskOptions(options: SiteOptions): Pick<DiskOptions, 'cache' | 'keyrings' | 'twins'> {
+  return {
+    cache: resolve(options.cache),
+    keyrings: pairs('--keyring', options.keyrings ?? []),
+    twins: options.twins,
+  };
+}
+
+/** Where the report of an image lies. */
+export function reportPathOf(image: string): string {
+  return image.replace(/\.img$/, '') + '.json';
 }
 
 function reportOf(

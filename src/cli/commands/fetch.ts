@@ -3,9 +3,11 @@ import { UsageError } from '../../diagnostics/errors.js';
 import type { Host } from '../../host/host.js';
 import { namespaceTools } from '../../host/namespace.js';
 import { fetchRequest, type FetchReport, type SolverTools } from '../../mirror/fetch.js';
-import { lockPath } from '../../mirror/lock.js';
+import { formatLock, lockPath, readLock, writeLock } from '../../mirror/lock.js';
+import { requestDigest } from '../../mirror/request.js';
+import type { Lock } from '../../mirror/types.js';
 import type { Arch } from '../../services/contract.js';
-import { ensureToolsTree, FIRST, findToolsTree } from '../../stages/tools.js';
+import { anyToolsTree, ensureToolsTree, FIRST } from '../../stages/tools.js';
 import { hostArch, loadProject, requestOf } from './project.js';
 
 export interface FetchCommandOptions {
@@ -73,12 +75,52 @@ export async function runFetch(
 export function solverTools(host: Host, treesFolder: string): SolverTools {
   return {
     names: FIRST,
-    find: () => findToolsTree(host, treesFolder),
+    find: () => anyToolsTree(host, treesFolder),
     async make(packages, debPath) {
       const tree = await ensureToolsTree(host, treesFolder, packages, debPath, 'first');
       return namespaceTools(host, tree.path, tree.id);
     },
   };
+}
+
+/**
+ * Fetches for several profiles. Those that ask for the same packages get the same lock (one that is there and serves, before a new one),
+ * so that they share a base layer. With --locked every lock stays as it is.
+ * @param concerns is told which profile the work is about.
+ */
+export async function runFetchAll(
+  host: Host,
+  profilePaths: readonly string[],
+  options: FetchCommandOptions,
+  concerns: (profile: string) => void,
+): Promise<readonly FetchSummary[]> {
+  const done = new Map<string, Lock>();
+  const summaries: FetchSummary[] = [];
+  const requests = new Map<string, string>();
+  // A fault in one of them is told before anything is fetched.
+  for (const path of profilePaths) {
+    concerns(path);
+    const request = requestDigest(requestOf((await loadProject(path)).plan));
+    requests.set(path, request);
+    // A lock that serves is taken before a new one is made.
+    const own = options.update ? null : await readLock(lockPath(path)).catch(() => null);
+    if (own?.request === request && !done.has(request)) done.set(request, own);
+  }
+  for (const path of profilePaths) {
+    concerns(path);
+    const request = requests.get(path) ?? '';
+    const shared = done.get(request);
+    if (shared !== undefined && !options.locked) {
+      const own = await readLock(lockPath(path)).catch(() => null);
+      if (own === null || formatLock(own) !== formatLock(shared)) await writeLock(lockPath(path), shared);
+    }
+    // What was resolved for the first of them is not resolved again.
+    const update = options.update && shared === undefined;
+    summaries.push(await runFetch(host, path, { ...options, update }));
+    const lock = await readLock(lockPath(path));
+    if (lock !== null) done.set(request, lock);
+  }
+  return summaries;
 }
 
 function summarise(report: FetchReport, lock: string, cache: string): FetchSummary {

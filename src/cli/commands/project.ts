@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { WorkError } from '../../diagnostics/errors.js';
 import { packageRoot } from '../../host/paths.js';
 import type { Request } from '../../mirror/request.js';
@@ -41,6 +41,14 @@ export async function loadProject(profilePath: string): Promise<Project> {
       overrides: existsSync(overrides) ? overrides : null,
     },
   };
+}
+
+/**
+ * Where the image of a plan lies unless somebody says otherwise.
+ * @param folder of the images.
+ */
+export function defaultImage(plan: Plan, folder = 'images'): string {
+  return resolve(join(folder, `${plan.site.name}.img`));
 }
 
 /** Architecture of this machine in Debian's words. */

@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { UsageError, WorkError } from '../../diagnostics/errors.js';
 import { writeAtomic } from '../../host/files.js';
 import { timed } from '../../host/host.js';
@@ -9,7 +9,7 @@ import type { Plan } from '../../plan/types.js';
 import type { Forwards } from '../../verify/types.js';
 import type { Cli } from '../context.js';
 import { table } from '../output/table.js';
-import { loadProject } from './project.js';
+import { defaultImage, loadProject } from './project.js';
 
 export interface TryOptions extends Pick<
   KitOptions,
@@ -19,11 +19,6 @@ export interface TryOptions extends Pick<
   readonly image?: string;
   /** Give up when the kit does not answer within this many seconds. Default 900. */
   readonly seconds?: number;
-}
-
-/** Where the image of a plan lies unless somebody says otherwise. */
-export function defaultImage(plan: Plan): string {
-  return resolve(join('images', `${plan.site.name}.img`));
 }
 
 /** Where a running kit's forwards are written down, for `verify` and other programs. */

@@ -1,6 +1,7 @@
 import { counted } from '../../diagnostics/text.js';
 import type { BuildResult } from '../commands/build-image.js';
 import type { FetchSummary } from '../commands/fetch.js';
+import { failureText, type FleetSite } from '../commands/fleet.js';
 import { table } from './table.js';
 import { bytesText, durationText } from './theme.js';
 
@@ -21,6 +22,21 @@ export function fetchText(summary: FetchSummary): string {
       ['lock', `${summary.lock}${summary.resolved ? ' (written)' : ''}`],
     ]),
   ].join('\n');
+}
+
+/** What `build-image` made of many profiles, as a person reads it: a line for each, then how many. */
+export function fleetText(sites: readonly FleetSite[]): string {
+  const count = (state: FleetSite['state']): number => sites.filter((one) => one.state === state).length;
+  const words = { built: 'built', there: 'already there', failed: 'FAILED' } as const;
+  const rows = sites.map((one) => [
+    one.site,
+    one.state === 'built' ? `built in ${durationText(one.milliseconds)}` : words[one.state],
+    one.state === 'failed' ? `${one.profile}: ${failureText(one.error)}` : one.image,
+  ]);
+  const totals = (['built', 'there', 'failed'] as const)
+    .filter((state) => count(state) > 0)
+    .map((state) => `${count(state)} ${words[state]}`);
+  return `${table(rows)}\n${counted(sites.length, 'image')}: ${totals.join(', ')}`;
 }
 
 /** What `build-image` made, as a person reads it. */

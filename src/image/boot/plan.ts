@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { WorkError } from '../../diagnostics/errors.js';
+import { canonicalJson, sha256 } from '../../host/files.js';
 import { packageRoot } from '../../host/paths.js';
 import type { Base, Board } from '../../services/contract.js';
 import { renderTemplate } from '../../templates/engine.js';
+import { kernelCommandLine } from './cmdline.js';
 import { pcBoot } from './pc.js';
 import { piBoot } from './pi.js';
 import type { BootInput, BootPlan, RenderBootText } from './types.js';
@@ -28,6 +30,13 @@ export function bootPlan(
   render: RenderBootText = renderBootText,
 ): BootPlan {
   return board === 'pc' ? pcBoot(inputs, render) : piBoot(board, base, inputs, render);
+}
+
+/** Digest of everything a boot partition says in texts: templates and the kernel's command line. Lower-case hex SHA-256. */
+export function bootTextDigest(board: Board, base: Base): string {
+  const folder = join(packageRoot(), 'templates/boot');
+  const texts = listBootFolder(folder).map(({ path }) => [path, readFileSync(join(folder, path), 'utf8')]);
+  return sha256(canonicalJson([texts, kernelCommandLine(board, base)]));
 }
 
 /** The files of a folder and below, sorted by path. */
