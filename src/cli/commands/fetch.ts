@@ -70,7 +70,7 @@ export async function runFetch(
 }
 
 /** apt of a tools tree in the cache; where there is none, of a first tree made from the mirror's own packages. */
-function solverTools(host: Host, treesFolder: string): SolverTools {
+export function solverTools(host: Host, treesFolder: string): SolverTools {
   return {
     names: FIRST,
     find: () => findToolsTree(host, treesFolder),

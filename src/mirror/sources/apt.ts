@@ -165,7 +165,7 @@ export async function readHostEntries(etcApt: string): Promise<AptEntry[]> {
  * @throws WorkError when one is not on this computer.
  */
 export async function keyringsOf(
-  sources: readonly PlanSource[],
+  sources: readonly Pick<PlanSource, 'archive'>[],
   settings: Omit<MirrorSettings, 'mirror'> = {},
 ): Promise<Record<string, string>> {
   const keyrings: Record<string, string> = {};
