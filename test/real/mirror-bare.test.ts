@@ -111,9 +111,12 @@ it('fetches, resolves and runs the programs of the build with no program of its 
   const alone = await ensureToolsTree(host, join(folder, 'alone'), set, debPath);
   const listing = async (root: string): Promise<string> =>
     (
-      await tools.run(['sh', '-euc', 'cd /mnt/tree; find . -xdev -printf "%p %y %m %s %l\\n" | LC_ALL=C sort'], {
-        binds: [{ from: root, to: '/mnt/tree', readOnly: true }],
-      })
+      await tools.run(
+        ['sh', '-euc', 'cd /mnt/tree; find . -xdev -printf "%p %y %m %s %l\\n" | LC_ALL=C sort'],
+        {
+          binds: [{ from: root, to: '/mnt/tree', readOnly: true }],
+        },
+      )
     ).stdout
       .split('\n')
       .filter((line) => !/ d \d+ /.test(line))
