@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
-import { Parser, Unpack } from 'tar';
 import { unxz } from './xz.js';
 
 /** The first line of a field of a control file's paragraph; '' when it is absent. */
@@ -75,6 +74,7 @@ export async function unpackDeb(
   const found = members(await readFile(path));
   const control = await readMember(await tarOf(found, 'control'), 'control');
   const data = await tarOf(found, 'data');
+  const { Unpack } = await import('tar');
   await new Promise<void>((resolve, reject) => {
     const unpack = new Unpack({
       cwd: folder,
@@ -93,6 +93,7 @@ export async function unpackDeb(
 
 /** The text of one file of a tar archive; '' when it is not there. */
 async function readMember(tar: Buffer, name: string): Promise<string> {
+  const { Parser } = await import('tar');
   return await new Promise((resolve, reject) => {
     let text = '';
     const parser = new Parser({

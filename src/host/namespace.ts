@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { ToolError, WorkError } from '../diagnostics/errors.js';
 import type { ExecResult, Host } from './host.js';
 import type { Tools, ToolsOptions } from './tools.js';
 
@@ -85,7 +86,7 @@ export function namespaceTools(
   return {
     id,
     path,
-    run(argv, options: ToolsOptions = {}): Promise<ExecResult> {
+    async run(argv, options: ToolsOptions = {}): Promise<ExecResult> {
       const { binds = [], cwd = '/', ids = 'single', env = {}, ...rest } = options;
       const mounts = binds.flatMap((bind) => {
         if (!bind.to.startsWith('/mnt/')) throw new Error(`bind outside /mnt: ${bind.to}`);
@@ -99,7 +100,7 @@ export function namespaceTools(
         ...env,
       };
       const [loader = '', , libraries = ''] = loaderOf(path);
-      return host.exec(
+      const running = host.exec(
         // unshare(1) of the tree: the host's may be old, or another program of that name.
         outside(path, 'usr/bin/unshare', [
           '--user',
@@ -124,6 +125,20 @@ export function namespaceTools(
         ]),
         { title: argv[0] ?? '', ...rest },
       );
+      return await running.catch((error: unknown) => {
+        throw explainRefusal(error) ?? error;
+      });
     },
   };
+}
+
+/** A failure before the program was reached, because this machine forbids namespaces; null for any other. */
+function explainRefusal(error: unknown): WorkError | null {
+  if (!(error instanceof ToolError)) return null;
+  const line = error.stderrTail.split('\n').find((one) => /(?:^|\/)(?:unshare|new[ug]idmap): /.test(one));
+  if (line === undefined) return null;
+  return new WorkError(`this machine does not let a build have its own namespaces (${line.trim()})`, {
+    hint: '"commeshctl doctor" says what forbids it, and the command that helps',
+    cause: error,
+  });
 }

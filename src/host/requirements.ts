@@ -9,63 +9,14 @@ export interface Requirement {
   readonly purpose: string;
   /** Commands that cannot work without it. */
   readonly commands: readonly string[];
-  /** build: fetch and build-image. try: booting an image on this machine. flash: writing cards. arm64: packages for a Raspberry Pi on a PC. */
-  readonly group: 'build' | 'try' | 'flash' | 'arm64';
+  /** build: fetch and build-image. backup: a kit's backups. try: booting an image on this machine. flash: writing cards. */
+  readonly group: 'build' | 'backup' | 'try' | 'flash';
   /** Arguments that print its version. */
   readonly version?: readonly string[];
 }
 
-const BUILD = ['fetch', 'build-image'];
-
-/** Everything commeshctl runs on the host, besides Node. */
+/** Everything commeshctl runs on the host, besides Node. The programs that fetch and build come from the tools tree. */
 export const requirements: readonly Requirement[] = [
-  {
-    program: 'apt-get',
-    package: 'apt',
-    purpose: "works out which packages an image needs and checks the archive's signature",
-    commands: ['fetch'],
-    group: 'build',
-    version: ['--version'],
-  },
-  {
-    program: 'dpkg-deb',
-    package: 'dpkg',
-    purpose: 'opens packages',
-    commands: BUILD,
-    group: 'build',
-    version: ['--version'],
-  },
-  {
-    program: 'gpgv',
-    package: 'gpgv',
-    purpose: 'checks signatures',
-    commands: BUILD,
-    group: 'build',
-    version: ['--version'],
-  },
-  {
-    program: '/usr/share/keyrings/debian-archive-keyring.gpg',
-    package: 'debian-archive-keyring',
-    purpose: 'the keys Debian signs with',
-    commands: BUILD,
-    group: 'build',
-  },
-  {
-    program: 'unshare',
-    package: 'util-linux',
-    purpose: 'builds without root and without a network',
-    commands: ['build-image'],
-    group: 'build',
-    version: ['--version'],
-  },
-  {
-    program: 'nsenter',
-    package: 'util-linux',
-    purpose: 'enters what unshare made',
-    commands: ['build-image'],
-    group: 'build',
-    version: ['--version'],
-  },
   {
     program: 'newuidmap',
     package: 'uidmap',
@@ -76,17 +27,9 @@ export const requirements: readonly Requirement[] = [
   {
     program: 'tar',
     package: 'tar',
-    purpose: 'unpacks packages',
-    commands: ['build-image'],
-    group: 'build',
-    version: ['--version'],
-  },
-  {
-    program: 'xz',
-    package: 'xz-utils',
-    purpose: 'unpacks packages and compresses images',
-    commands: BUILD,
-    group: 'build',
+    purpose: 'packs and unpacks backups',
+    commands: ['backup', 'restore'],
+    group: 'backup',
     version: ['--version'],
   },
   {

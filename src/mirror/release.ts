@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type * as openPgp from 'openpgp';
 import { parseStanzas, words } from './deb822.js';
 
 /** What a signed InRelease says. */
@@ -67,7 +68,7 @@ export interface Refused {
   readonly reason: string;
 }
 
-type OpenPgp = typeof import('openpgp');
+type OpenPgp = typeof openPgp;
 
 // Loaded when something is to be checked: `check` and `plan` start without it.
 let openpgp: Promise<OpenPgp> | undefined;

@@ -27,7 +27,7 @@ export interface TestBase {
 }
 
 /** Where the tests keep what takes long to make: COMMESH_TEST_CACHE, or a folder in the user's cache. */
-function testCache(host: Host): string {
+export function testCache(host: Host): string {
   return resolve(
     host.env['COMMESH_TEST_CACHE'] ??
       join(host.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'commeshctl/test'),

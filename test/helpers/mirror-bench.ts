@@ -108,7 +108,12 @@ export function fresh(): void {
 
 export function request(
   packages: readonly string[],
-  extra: Partial<{ tools: readonly string[]; boot: readonly string[]; fingerprints: readonly string[] }> = {},
+  extra: Partial<{
+    tools: readonly string[];
+    armTools: readonly string[];
+    boot: readonly string[];
+    fingerprints: readonly string[];
+  }> = {},
 ): Request {
   const { fingerprints = [] } = extra;
   const wishes = (names: readonly string[]): Request['sets'][number]['packages'] =>
@@ -138,6 +143,9 @@ export function request(
     sets: [
       { id: 'system', arch: 'arm64', packages: wishes(packages) },
       ...(extra.tools ? [{ id: 'tools-amd64', arch: 'amd64' as const, packages: wishes(extra.tools) }] : []),
+      ...(extra.armTools
+        ? [{ id: 'tools-arm64', arch: 'arm64' as const, packages: wishes(extra.armTools) }]
+        : []),
       ...(extra.boot ? [{ id: 'boot', arch: 'arm64' as const, packages: wishes(extra.boot) }] : []),
     ],
   };

@@ -8,6 +8,7 @@ import { fetchRequest } from '../../src/mirror/fetch.js';
 import { readLock } from '../../src/mirror/lock.js';
 import type { Lock } from '../../src/mirror/types.js';
 import {
+  DAY,
   debian,
   events,
   failure,
@@ -146,6 +147,22 @@ describe('locks', () => {
     expect(await readLock(join(work, 'kit.lock.json'))).toEqual(lock);
   });
 
+  it('serve machines of both architectures: each fetches its own programs', async () => {
+    const wanted = request(['chat'], { tools: ['turn'], armTools: ['turn'] });
+    const turns = async (): Promise<string[]> =>
+      (await readdir(join(work, 'cache/apt/debian/pool/main/t/turn'))).sort();
+    const first = await fetch(wanted);
+    expect(await turns()).toEqual(['turn_4.6_amd64.deb']);
+    const text = await readFile(join(work, 'kit.lock.json'), 'utf8');
+    const second = await fetch(wanted, { hostArch: 'arm64' });
+    expect(second).toMatchObject({ resolved: false, fetchedFiles: 1, lock: first.lock });
+    expect(await turns()).toEqual(['turn_4.6_amd64.deb', 'turn_4.6_arm64.deb']);
+    expect(await readFile(join(work, 'kit.lock.json'), 'utf8')).toBe(text);
+    // A lock made there is the same one.
+    const other = await fetch(wanted, { hostArch: 'arm64', cache: join(work, 'second'), mode: 'update' });
+    expect(other).toMatchObject({ resolved: true, lock: first.lock });
+  });
+
   it('names a package of the lock that the mirror dropped', async () => {
     const before = await fetch(request(['chat']));
     const text = await readFile(join(work, 'kit.lock.json'), 'utf8');
@@ -190,6 +207,18 @@ describe('locks', () => {
       const gone = await failure(fetch(wanted, { mode: 'locked', cache: join(work, 'third') }));
       expect(gone.message).toContain('trixie-updates/InRelease');
       expect(gone.hint).toContain('--update');
+    } finally {
+      await debian.publish({ suite: 'trixie-updates', packages: [], key });
+    }
+  });
+
+  it('are not made from an older index than the cache has', async () => {
+    const wanted = request(['chat']);
+    const first = await fetch(wanted);
+    const old = new Date(Date.now() - 3 * DAY);
+    await debian.publish({ suite: 'trixie-updates', packages: [], key, date: old });
+    try {
+      expect((await fetch(wanted, { mode: 'update' })).lock.indexes).toEqual(first.lock.indexes);
     } finally {
       await debian.publish({ suite: 'trixie-updates', packages: [], key });
     }

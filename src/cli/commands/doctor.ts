@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { readTextIfThere } from '../../host/files.js';
 import { runOnTerminal } from '../../host/terminal.js';
 import { WorkError } from '../../diagnostics/errors.js';
@@ -16,9 +17,10 @@ const WAIT = ['-o', 'DPkg::Lock::Timeout=300'] as const;
 
 /** Says what this machine lacks; with `install`, gets it. Exit code 1 when building an image cannot work. */
 export async function runDoctor(cli: Cli, options: DoctorOptions): Promise<number> {
-  let findings = await examine(cli.host, process.cwd());
+  let findings = await examine(cli.host, process.cwd(), resolve(cli.flags.cache));
   if (options.install) {
-    if (await mend(cli, findings)) findings = await examine(cli.host, process.cwd());
+    if (await mend(cli, findings))
+      findings = await examine(cli.host, process.cwd(), resolve(cli.flags.cache));
     else cli.say('Nothing to install.');
   }
   const failed = findings.filter((finding) => finding.state === 'fail');
@@ -54,15 +56,16 @@ async function mend(cli: Cli, findings: readonly Finding[]): Promise<boolean> {
   const ranges = wanted.filter((finding) => finding.id === 'subuid' || finding.id === 'subgid');
   const commands: (readonly string[])[] = [];
   if (packages.length > 0) {
-    if (findings.some((finding) => finding.id === 'program/apt-get' && finding.state === 'fail'))
+    const apt = await cli.host.exec(['apt-get', '--version'], { allowFailure: true }).catch(() => null);
+    if (apt === null)
       throw new WorkError('this machine has no apt', {
-        hint: `commeshctl runs on Debian 12 or 13; elsewhere install these by hand: ${packages.join(' ')}`,
+        hint: `install by hand what these packages of Debian bring: ${packages.join(' ')}`,
       });
     commands.push(['apt-get', ...WAIT, 'update']);
     commands.push(['apt-get', ...WAIT, 'install', '--yes', '--no-install-recommends', ...packages]);
   }
   if (ranges.length > 0) {
-    const user = await userName(cli.host);
+    const user = userName(cli.host);
     for (const [id, file, flag] of [
       ['subuid', '/etc/subuid', '--add-subuids'],
       ['subgid', '/etc/subgid', '--add-subgids'],

@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { HostEvent } from '../../host/events.js';
 import { createHost } from '../../host/host.js';
-import { folderOf, sibling } from './apt.js';
+import { packageRoot } from '../../host/paths.js';
+import { folderOf, keyringsOf, locateArchives, sibling } from './apt.js';
 import { settingsFor, type NetworkSettings } from './proxy.js';
 
 describe('archives beside the main one', () => {
@@ -48,4 +52,27 @@ describe('old indexes', () => {
       expect(events.map((event) => event.type === 'log' && event.level)).toEqual(accepted ? ['warn'] : []);
     },
   );
+});
+
+it.each([
+  ['', 'this computer has no apt sources, so none names the Debian archive'],
+  ['deb http://m.example/ubuntu noble main\n', "this computer's apt sources do not name the Debian archive"],
+])('a machine without a Debian mirror is told to name one: %j', async (text, message) => {
+  const etcApt = mkdtempSync(join(tmpdir(), 'etc-apt-'));
+  writeFileSync(join(etcApt, 'sources.list'), text);
+  const sources = [
+    { archive: 'debian', suite: 'trixie', components: ['main'], fingerprints: [], use: 'all' as const },
+  ];
+  await expect(locateArchives(sources, { mirror: 'auto', etcApt })).rejects.toMatchObject({
+    message,
+    hint: expect.stringContaining('as "mirror:" in the profile') as string,
+    because: ['mirror'],
+  });
+  rmSync(etcApt, { recursive: true });
+});
+
+it('our own keys are used, whatever keyrings the computer has', async () => {
+  const keyrings = await keyringsOf([{ archive: 'debian' }, { archive: 'debian-security' }]);
+  const folder = join(packageRoot(), 'keys/debian');
+  expect(keyrings).toEqual({ debian: folder, 'debian-security': folder });
 });

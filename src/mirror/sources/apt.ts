@@ -90,7 +90,11 @@ async function fromHost(entries: readonly AptEntry[], archive: string): Promise<
     if (main !== null) return sibling(await plainUri(main), archive);
   }
   const name = archive === 'debian' ? 'the Debian archive' : `the archive "${archive}"`;
-  throw new WorkError(`this computer's apt sources do not name ${name}`, {
+  const sources =
+    entries.length === 0
+      ? 'this computer has no apt sources, so none names'
+      : "this computer's apt sources do not name";
+  throw new WorkError(`${sources} ${name}`, {
     hint:
       archive === 'debian'
         ? 'write the address of a Debian mirror as "mirror:" in the profile (http://…/debian), or "file:" and a folder'
@@ -165,7 +169,7 @@ export async function readHostEntries(etcApt: string): Promise<AptEntry[]> {
  * @throws WorkError when one is not on this computer.
  */
 export async function keyringsOf(
-  sources: readonly PlanSource[],
+  sources: readonly Pick<PlanSource, 'archive'>[],
   settings: Omit<MirrorSettings, 'mirror'> = {},
 ): Promise<Record<string, string>> {
   const keyrings: Record<string, string> = {};

@@ -1,18 +1,21 @@
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
+import { release, userInfo } from 'node:os';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { readTextIfThere } from '../../../host/files.js';
 import type { Host } from '../../../host/host.js';
+import { outside } from '../../../host/namespace.js';
 import { requirements, type Requirement } from '../../../host/requirements.js';
 import { chooseAccelerator } from '../../../image/qemu/accelerator.js';
 import { hostArch } from '../project.js';
-import { probeEmulation } from '../../../stages/emulation.js';
+import { kernelAtLeast, probeEmulation, type Emulation } from '../../../stages/emulation.js';
+import { findToolsTree } from '../../../stages/tools.js';
 
 export type FindingState = 'pass' | 'warn' | 'fail';
 
 /** One thing doctor looked at. */
 export interface Finding {
-  /** Stable: `program/gpgv`, `subuid`. */
+  /** Stable: `program/newuidmap`, `subuid`. */
   readonly id: string;
   readonly title: string;
   /** fail: building an image cannot work. warn: something else will not, or will be slow. */
@@ -64,25 +67,32 @@ export function versionIn(text: string): string | undefined {
   return /\d+(?:\.\d+)+/.exec(text)?.[0];
 }
 
-/** Looks at this machine. Changes nothing. */
-export async function examine(host: Host, folder: string): Promise<readonly Finding[]> {
-  const user = await userName(host);
+/**
+ * Looks at this machine. Changes nothing.
+ * @param folder where work is done. @param cache the offline cache: a tools tree in it can be tried.
+ */
+export async function examine(host: Host, folder: string, cache: string): Promise<readonly Finding[]> {
+  const user = userName(host);
+  const tree = (await findToolsTree(host, join(cache, 'trees')))?.path ?? null;
   return [
     nodeFinding(process.versions.node),
     ...(await Promise.all(requirements.map((requirement) => programFinding(host, requirement)))),
-    await namespaceFinding(host),
+    namespaceFinding(await namespaceFacts(host, tree)),
     await rangeFinding(host, user, '/etc/subuid', 'subuid'),
     await rangeFinding(host, user, '/etc/subgid', 'subgid'),
-    await emulationFinding(host),
+    await emulationFinding(host, tree),
     await kvmFinding(host),
     await diskFinding(folder),
   ];
 }
 
-/** The name of the person's account. */
-export async function userName(host: Host): Promise<string> {
-  const { stdout } = await host.exec(['id', '-un'], { allowFailure: true });
-  return stdout.trim() || String(host.uid);
+/** The name of the person's account; its number when it has none. */
+export function userName(host: Host): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(host.uid);
+  }
 }
 
 export function nodeFinding(version: string): Finding {
@@ -154,27 +164,80 @@ async function programFinding(host: Host, requirement: Requirement): Promise<Fin
   };
 }
 
-async function namespaceFinding(host: Host): Promise<Finding> {
+/** What decides whether this account can make user namespaces. */
+export interface NamespaceFacts {
+  readonly uid: number;
+  /** Kernel settings as read, '' when the kernel has no such setting. */
+  readonly maxUserNamespaces: string;
+  readonly unprivilegedUsernsClone: string;
+  readonly apparmorRestricts: string;
+  /** Last words of unshare(1) when it failed, '' when it worked, null when there is none to try with. */
+  readonly refusal: string | null;
+}
+
+async function namespaceFacts(host: Host, tree: string | null): Promise<NamespaceFacts> {
+  const setting = async (path: string): Promise<string> =>
+    ((await readTextIfThere(`/proc/sys/${path}`).catch(() => null)) ?? '').trim();
+  const flags = ['--user', '--map-root-user', '--mount', '--net', '--pid', '--fork'];
+  // A mount: where AppArmor restricts namespaces, making one works and using it does not.
+  const probe = ['-t', 'tmpfs', 'tmpfs', '/tmp'];
+  const argv =
+    tree !== null
+      ? outside(tree, 'usr/bin/unshare', [...flags, ...outside(tree, 'usr/bin/mount', probe)])
+      : (await find(host, ['unshare'])) !== undefined && (await find(host, ['mount'])) !== undefined
+        ? ['unshare', ...flags, 'mount', ...probe]
+        : null;
+  const tried = argv && (await host.exec(argv, { allowFailure: true, timeoutMs: 20_000 }));
+  return {
+    uid: host.uid,
+    maxUserNamespaces: await setting('user/max_user_namespaces'),
+    unprivilegedUsernsClone: await setting('kernel/unprivileged_userns_clone'),
+    apparmorRestricts: await setting('kernel/apparmor_restrict_unprivileged_userns'),
+    refusal:
+      tried === null
+        ? null
+        : tried.exitCode === 0
+          ? ''
+          : tried.stderr.trim().split('\n').at(-1) || `exit code ${tried.exitCode}`,
+  };
+}
+
+/** Whether builds can have their own namespaces, and the one command that helps where they cannot. */
+export function namespaceFinding(facts: NamespaceFacts): Finding {
   const base = { id: 'namespaces', title: 'user namespaces' };
-  if ((await find(host, ['unshare'])) === undefined)
-    return { ...base, state: 'fail', reason: 'cannot be tried without unshare', package: 'util-linux' };
-  const tried = await host.exec(
-    ['unshare', '--user', '--map-root-user', '--mount', '--net', '--pid', '--fork', 'true'],
-    {
-      allowFailure: true,
-      timeoutMs: 20_000,
-    },
-  );
-  if (tried.exitCode === 0) return { ...base, state: 'pass', reason: 'usable' };
-  const restricted =
-    (await readTextIfThere('/proc/sys/kernel/apparmor_restrict_unprivileged_userns'))?.trim() === '1';
+  if (facts.refusal === '') return { ...base, state: 'pass', reason: 'usable' };
+  const command = (setting: string): string => `sudo sysctl -w ${setting} (until the next start)`;
+  if (facts.maxUserNamespaces === '0') {
+    return {
+      ...base,
+      state: 'fail',
+      reason: 'this machine allows none',
+      hint: command('user.max_user_namespaces=15000'),
+    };
+  }
+  if (facts.uid !== 0 && facts.unprivilegedUsernsClone === '0') {
+    return {
+      ...base,
+      state: 'fail',
+      reason: 'only root may make them here',
+      hint: command('kernel.unprivileged_userns_clone=1'),
+    };
+  }
+  if (facts.uid !== 0 && facts.apparmorRestricts === '1') {
+    return {
+      ...base,
+      state: 'fail',
+      reason: 'AppArmor forbids this account to use them',
+      hint: command('kernel.apparmor_restrict_unprivileged_userns=0'),
+    };
+  }
+  if (facts.refusal === null)
+    return { ...base, state: 'pass', reason: 'the kernel allows them (not tried: no unshare here)' };
   return {
     ...base,
     state: 'fail',
-    reason: `this account cannot make them${tried.stderr.trim() ? ` (${tried.stderr.trim().split('\n').at(-1)})` : ''}`,
-    hint: restricted
-      ? 'AppArmor forbids them here: run "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0" (until the next start)'
-      : 'in a container, start it so that unshare is allowed; otherwise run "sudo sysctl user.max_user_namespaces=15000"',
+    reason: `this account cannot make them (${facts.refusal})`,
+    hint: 'in a container? Start it so that unshare and mount are allowed, for example with --privileged',
   };
 }
 
@@ -184,8 +247,18 @@ async function rangeFinding(
   file: string,
   id: 'subuid' | 'subgid',
 ): Promise<Finding> {
-  const ranges = parseIdRanges((await readTextIfThere(file)) ?? '');
-  const good = hasIdRange(ranges, user, host.uid);
+  return rangeText(parseIdRanges((await readTextIfThere(file)) ?? ''), user, host.uid, file, id);
+}
+
+/** Whether an account has ids for the files of an image, and the one command that gives it some. */
+export function rangeText(
+  ranges: readonly IdRange[],
+  user: string,
+  uid: number,
+  file: string,
+  id: 'subuid' | 'subgid',
+): Finding {
+  const good = hasIdRange(ranges, user, uid);
   const flag = id === 'subuid' ? '--add-subuids' : '--add-subgids';
   const start = freeIdStart(ranges);
   return {
@@ -200,11 +273,14 @@ async function rangeFinding(
 }
 
 /** Whether packages for a Raspberry Pi can be installed into an image here. */
-async function emulationFinding(host: Host): Promise<Finding> {
+async function emulationFinding(host: Host, tree: string | null): Promise<Finding> {
+  return emulationText(await probeEmulation(host, 'arm64', tree), release());
+}
+
+/** @param kernel release of the running kernel, `6.1.0-37-amd64`. */
+export function emulationText(way: Emulation, kernel: string): Finding {
   const base = { id: 'emulation', title: 'arm64 programs' };
-  // Without unshare nothing can be tried; its own finding says so.
-  if ((await find(host, ['unshare'])) === undefined) return { ...base, state: 'warn', reason: 'not tried' };
-  switch (await probeEmulation(host, 'arm64', null)) {
+  switch (way) {
     case 'native':
       return { ...base, state: 'pass', reason: 'this machine is arm64' };
     case 'private':
@@ -215,8 +291,8 @@ async function emulationFinding(host: Host): Promise<Finding> {
       return {
         ...base,
         state: 'warn',
-        reason: 'images for a Raspberry Pi cannot be built here (PC images can)',
-        hint: 'package qemu-user-static, or Linux 6.7 or newer',
+        reason: `images for a Raspberry Pi cannot be built here (PC images can)${kernelAtLeast(kernel, 6, 7) ? '' : `: Linux ${kernel} is older than 6.7`}`,
+        hint: 'sudo apt-get install qemu-user-static',
         package: 'qemu-user-static',
       };
   }
