@@ -9,7 +9,7 @@ import { requirements, type Requirement } from '../../../host/requirements.js';
 import { chooseAccelerator } from '../../../image/qemu/accelerator.js';
 import { hostArch } from '../project.js';
 import { kernelAtLeast, probeEmulation, type Emulation } from '../../../stages/emulation.js';
-import { findToolsTree } from '../../../stages/tools.js';
+import { anyToolsTree } from '../../../stages/tools.js';
 
 export type FindingState = 'pass' | 'warn' | 'fail';
 
@@ -73,7 +73,7 @@ export function versionIn(text: string): string | undefined {
  */
 export async function examine(host: Host, folder: string, cache: string): Promise<readonly Finding[]> {
   const user = userName(host);
-  const tree = (await findToolsTree(host, join(cache, 'trees')))?.path ?? null;
+  const tree = (await anyToolsTree(host, join(cache, 'trees')))?.path ?? null;
   return [
     nodeFinding(process.versions.node),
     ...(await Promise.all(requirements.map((requirement) => programFinding(host, requirement)))),
