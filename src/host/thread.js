@@ -123,6 +123,7 @@ parentPort?.on('message', (/** @type {{ kind: keyof Jobs, input: never }} */ { k
     const output = jobs[kind](input, onBytes);
     parentPort?.postMessage({ output, bytes: untold });
   } catch (error) {
-    parentPort?.postMessage({ error });
+    // The code of a system error does not travel with it.
+    parentPort?.postMessage({ error, code: /** @type {NodeJS.ErrnoException} */ (error).code });
   }
 });

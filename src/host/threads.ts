@@ -56,7 +56,7 @@ interface Task {
 type Answer =
   | { readonly bytes: number }
   | { readonly output: unknown; readonly bytes: number }
-  | { readonly error: unknown };
+  | { readonly error: object; readonly code: string | undefined };
 
 /** Makes threads when they are first needed. `signal` ends them. */
 export function createThreads(signal: AbortSignal): Threads {
@@ -88,7 +88,7 @@ export function createThreads(signal: AbortSignal): Threads {
       // An idle thread is no reason to stay.
       worker.unref();
       idle.push(worker);
-      if ('error' in answer) task?.reject(answer.error);
+      if ('error' in answer) task?.reject(Object.assign(answer.error, { code: answer.code }));
       else task?.resolve(answer.output);
       next();
     });

@@ -54,8 +54,17 @@ export async function beginImage(host: Host, blank: Blank, output: string): Prom
     return { blank, output, work, image, discard, milliseconds: host.now() - begin };
   } catch (error) {
     await discard();
-    throw error;
+    throw explained(error, output);
   }
+}
+
+/** A disk that is full, in words. */
+function explained(error: unknown, output: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new WorkError(`no room left for the image ${output}`, {
+    hint: 'make room there, or give another place with --output; an image takes about 0.5 GB, twice that when it is built again',
+  });
 }
 
 /**
@@ -150,6 +159,8 @@ export async function finishImage(
     } finally {
       await file.close();
     }
+  } catch (error) {
+    throw explained(error, output);
   } finally {
     await begun.discard();
   }

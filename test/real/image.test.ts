@@ -528,6 +528,20 @@ describe('when it goes wrong', () => {
     await mkdir(boot);
     await brokenBlank({ boot }, 'the base layer has no');
   });
+  it('says when the disk is full, and leaves nothing', async () => {
+    if (host.uid !== 0) return;
+    const full = join(folder, 'full');
+    await mkdir(full);
+    await host.exec(['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', full]);
+    try {
+      await expect(build(pcBlank, join(full, 'kit.img'))).rejects.toThrow(
+        /no room left for the image .*kit\.img/,
+      );
+      expect(await readdir(full)).toEqual([]);
+    } finally {
+      await host.exec(['umount', full]);
+    }
+  });
   it('says when the folder of the image cannot be written', async () => {
     if (host.uid === 0) return;
     const closed = join(folder, 'closed');

@@ -1,3 +1,4 @@
+import { existsSync, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -59,8 +60,14 @@ export async function runFleet(
   profiles: readonly string[],
   options: FleetOptions,
 ): Promise<readonly FleetSite[]> {
+  const { folder } = options;
+  if (folder !== undefined && existsSync(folder) && !statSync(folder).isDirectory()) {
+    throw new UsageError(`--output ${folder} is not a folder`, {
+      hint: 'of several sites it is the folder of the images',
+    });
+  }
   const jobs = await timed(host, 'check', `check ${counted(profiles.length, 'profile')}`, () =>
-    checkAll(host, profiles, options.folder),
+    checkAll(host, profiles, folder),
   );
   const results = new Map<Job, FleetSite>();
   const begin = host.now();
