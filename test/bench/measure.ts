@@ -21,7 +21,7 @@ export interface Result extends Times {
 }
 
 /** bash's own `time` counts the programs that were waited for; its figures go to descriptor 3. */
-const TIMED = 'TIMEFORMAT="%3R %3U %3S"; { time "$@" 2>&4; } 4>&2 2>&3';
+const TIMED = 'TIMEFORMAT="%3R %3U %3S"; { time "$@" 2>&4 3>&- 4>&-; } 4>&2 2>&3';
 
 export interface RunOptions {
   readonly cwd?: string;
