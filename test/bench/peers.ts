@@ -20,9 +20,11 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { spawnSync } from 'node:child_process';
+import { hostArch } from '../../src/cli/commands/project.js';
 import { createHost } from '../../src/host/host.js';
 import { packageRoot } from '../../src/host/paths.js';
 import { readLock } from '../../src/mirror/lock.js';
+import { setsForHost } from '../../src/mirror/request.js';
 import { locateArchives } from '../../src/mirror/sources/apt.js';
 import { readNetworkSettings } from '../../src/mirror/sources/proxy.js';
 import type { Lock } from '../../src/mirror/types.js';
@@ -139,8 +141,8 @@ async function lockOf(name: string): Promise<Lock> {
   return lock;
 }
 
-/** The folder of the base layer of a site. */
-function layerOf(name: string): string {
+/** The folders of the base layer of a site, and of the blank disk made of it. */
+function layersOf(name: string): { readonly base: string; readonly disk: string } {
   const printed = spawnSync(
     join(root, 'bin/commeshctl'),
     ['build-image', join(sites, `${name}.yaml`), '--print-manifest', '--json', '--cache', cache],
@@ -148,16 +150,19 @@ function layerOf(name: string): string {
   );
   if (printed.status !== 0) throw new Error(`no manifest of ${name}:\n${printed.stderr}`);
   const manifest = JSON.parse(printed.stdout) as Manifest;
-  const id = manifest.stages.find((stage) => stage.type === 'base')?.id;
-  if (id === undefined) throw new Error(`the manifest of ${name} has no base layer`);
-  return join(cache, 'layers', id.slice(0, 32));
+  const folder = (type: 'base' | 'disk'): string => {
+    const id = manifest.stages.find((stage) => stage.type === type)?.id;
+    if (id === undefined) throw new Error(`the manifest of ${name} has no ${type}`);
+    return join(cache, 'layers', id.slice(0, 32));
+  };
+  return { base: folder('base'), disk: folder('disk') };
 }
 
-/** The same, made if it is not there. */
+/** The folder of the base layer; layer and disk are made if they are not there. */
 function warmLayer(board: Board, name: string): string {
-  const layer = layerOf(name);
-  if (!existsSync(layer)) build(`prepare ${board}`, 0, name);
-  return layer;
+  const { base, disk } = layersOf(name);
+  if (!existsSync(base) || !existsSync(disk)) build(`prepare ${board}`, 0, name);
+  return base;
 }
 
 // --- the peers
@@ -343,7 +348,9 @@ async function filesOf(lock: Lock): Promise<{ url: URL; path: string; size: numb
     found.set(path, { url: new URL(`${await archiveUri(archive)}/${file.path}`), path, size: file.size });
   };
   for (const index of lock.indexes) for (const file of index.files) await add(index.archive, file);
-  for (const set of Object.values(lock.sets)) for (const one of set) await add(one.archive, one);
+  const sets = Object.entries(lock.sets).map(([id, packages]) => ({ id, packages }));
+  for (const { packages } of setsForHost(sets, hostArch()))
+    for (const one of packages) await add(one.archive, one);
   return [...found.values()].sort((a, b) => b.size - a.size);
 }
 
@@ -387,7 +394,7 @@ for (const board of boards) {
     const name = first(board);
     // Makes the tools tree, which is no part of the base layer.
     if (!existsSync(join(cache, 'trees'))) build(`prepare ${board}`, 0, name);
-    rmSync(layerOf(name), { recursive: true, force: true });
+    for (const layer of Object.values(layersOf(name))) rmSync(layer, { recursive: true, force: true });
     flush();
     const { times, told } = build(productName, round, name);
     results.add(productName, round, times, told);
