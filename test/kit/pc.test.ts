@@ -355,7 +355,7 @@ describe('a second site with the same packages', () => {
     await cp(profile.replace('.yaml', '.lock.json'), second.replace('.yaml', '.lock.json'));
     const output = join(folder, 'second/other.img');
     const { stderr } = await build(second, output);
-    expect(stderr).toMatch(/base layer [0-9a-f]{12}.*already there/);
+    expect(stderr).toMatch(/disk of the packages [0-9a-f]{12}.*already there/);
     const own = async (path: string, id: string): Promise<string> =>
       (await readIdentity(host, path)).secrets.value(id);
     for (const id of ['turn-secret', 'backup-key', 'ssh-host', 'ssh-operator']) {
