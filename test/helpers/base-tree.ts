@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { aloneIn } from '../../src/cli/commands/alone.js';
 import { ensureBase, lockOf, manifestOf } from '../../src/cli/commands/base.js';
 import { runFetch, solverTools } from '../../src/cli/commands/fetch.js';
 import { hostArch, loadProject, type Project } from '../../src/cli/commands/project.js';
@@ -122,18 +123,20 @@ async function makeCompiler(
   folder: string,
 ): Promise<{ path: string; id: string }> {
   const packages = ['gcc-14', 'binutils'].map((name) => ({ name, service: 'test', because: ['site'] }));
-  const { lock } = await fetchRequest(host, {
-    request: {
-      sources: plan.sources.filter((source) => source.use === 'all'),
-      sets: [{ id: 'compiler', arch: hostArch(), packages }],
-    },
-    settings: { mirror: plan.site.mirror },
-    cache,
-    hostArch: hostArch(),
-    tools: solverTools(host, join(cache, 'trees')),
-    lockFile: join(folder, 'compiler.lock.json'),
-    mode: 'keep',
-  });
+  const { lock } = await aloneIn(host, cache, () =>
+    fetchRequest(host, {
+      request: {
+        sources: plan.sources.filter((source) => source.use === 'all'),
+        sets: [{ id: 'compiler', arch: hostArch(), packages }],
+      },
+      settings: { mirror: plan.site.mirror },
+      cache,
+      hostArch: hostArch(),
+      tools: solverTools(host, join(cache, 'trees')),
+      lockFile: join(folder, 'compiler.lock.json'),
+      mode: 'keep',
+    }),
+  );
   return ensureToolsTree(host, join(cache, 'trees'), lock.sets['compiler'] ?? [], (one) =>
     join(archiveFolder(cache, one.archive), one.path),
   );

@@ -23,6 +23,7 @@ import type { BaseLayer, Manifest } from '../../stages/types.js';
 import { findTemplate, templatePath } from '../../templates/load.js';
 import { expectPure } from '../../twins/purity.js';
 import { ensureTwins, type Twins } from '../../twins/twins.js';
+import { aloneIn } from './alone.js';
 import { hostArch, requestOf, type Project } from './project.js';
 
 /** What every site with the same packages and board begins with. */
@@ -96,6 +97,10 @@ export async function ensureBase(
   cache: string,
   options: BaseOptions = {},
 ): Promise<Base> {
+  return await aloneIn(host, cache, () => installBase(host, project, cache, options));
+}
+
+async function installBase(host: Host, project: Project, cache: string, options: BaseOptions): Promise<Base> {
   const { keyrings = {}, clock = (_name, work) => work(), verified = () => {} } = options;
   const { plan } = project;
   const lock = await lockOf(project);
@@ -179,34 +184,42 @@ export async function ensureDisk(host: Host, project: Project, options: DiskOpti
   const manifest = await manifestOf(project, lock);
   const stage = stageOf(manifest, 'disk');
   const folder = join(cache, 'layers', stage.id.slice(0, 32));
-  const tree = findToolsTree(join(cache, 'trees'), lock.sets[`tools-${hostArch()}`] ?? []);
-  const known = tree === null || options.anew ? null : await findBlank(folder);
-  if (tree !== null && known !== null) {
+  const find = async (): Promise<SiteBase | null> => {
+    const tree = findToolsTree(join(cache, 'trees'), lock.sets[`tools-${hostArch()}`] ?? []);
+    const blank = tree === null || options.anew ? null : await findBlank(folder);
+    if (tree === null || blank === null) return null;
     verified();
     host.emit({ type: 'begin', id: 'disk', title: `disk of the packages ${stage.id.slice(0, 12)}` });
     host.emit({ type: 'end', id: 'disk', state: 'cached', milliseconds: 0 });
-    return { lock, manifest, tools: namespaceTools(host, tree.path, tree.id), blank: known };
-  }
-  const { tools, layer } = await ensureBase(host, project, cache, options);
-  const blank = await clock('disk', () =>
-    timed(host, 'disk', 'disk of the packages', async () =>
-      makeBlank(
-        host,
-        tools,
-        {
-          id: stage.id,
-          epoch: lock.epoch,
-          board: plan.site.board,
-          base: plan.site.base,
-          boot: layer.boot,
-          root: [{ tar: layer.tar, members: await readIndex(layer) }],
-          companions: { passwd: layer.passwd, group: layer.group, 'index.jsonl': layer.index },
-        },
-        folder,
+    return { lock, manifest, tools: namespaceTools(host, tree.path, tree.id), blank };
+  };
+  const known = await find();
+  if (known !== null) return known;
+  return await aloneIn(host, cache, async () => {
+    // Whoever was waited for may have made it.
+    const theirs = await find();
+    if (theirs !== null) return theirs;
+    const { tools, layer } = await installBase(host, project, cache, options);
+    const blank = await clock('disk', () =>
+      timed(host, 'disk', 'disk of the packages', async () =>
+        makeBlank(
+          host,
+          tools,
+          {
+            id: stage.id,
+            epoch: lock.epoch,
+            board: plan.site.board,
+            base: plan.site.base,
+            boot: layer.boot,
+            root: [{ tar: layer.tar, members: await readIndex(layer) }],
+            companions: { passwd: layer.passwd, group: layer.group, 'index.jsonl': layer.index },
+          },
+          folder,
+        ),
       ),
-    ),
-  );
-  return { lock, manifest, tools, blank };
+    );
+    return { lock, manifest, tools, blank };
+  });
 }
 
 /** Digest of the hooks that make the base layer. */

@@ -8,6 +8,7 @@ import { requestDigest } from '../../mirror/request.js';
 import type { Lock } from '../../mirror/types.js';
 import type { Arch } from '../../services/contract.js';
 import { anyToolsTree, ensureToolsTree, FIRST } from '../../stages/tools.js';
+import { aloneIn } from './alone.js';
 import { hostArch, loadProject, requestOf } from './project.js';
 
 export interface FetchCommandOptions {
@@ -59,15 +60,17 @@ export async function runFetch(
   const { plan } = await loadProject(profilePath);
   const lockFile = lockPath(profilePath);
   const cache = resolve(options.cache);
-  const report = await fetchRequest(host, {
-    request: requestOf(plan),
-    settings: { mirror: plan.site.mirror, uris, keyrings },
-    cache,
-    lockFile,
-    hostArch: options.hostArch ?? hostArch(),
-    tools: solverTools(host, join(cache, 'trees')),
-    mode: options.update ? 'update' : options.locked ? 'locked' : 'keep',
-  });
+  const report = await aloneIn(host, cache, () =>
+    fetchRequest(host, {
+      request: requestOf(plan),
+      settings: { mirror: plan.site.mirror, uris, keyrings },
+      cache,
+      lockFile,
+      hostArch: options.hostArch ?? hostArch(),
+      tools: solverTools(host, join(cache, 'trees')),
+      mode: options.update ? 'update' : options.locked ? 'locked' : 'keep',
+    }),
+  );
   return summarise(report, lockFile, cache);
 }
 
