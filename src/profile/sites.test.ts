@@ -86,6 +86,13 @@ describe('a table of sites', () => {
     expect(told(made).map((one) => one.split(' ')[0])).toEqual(['kit.yaml:8:9']);
   });
 
+  it('says which setting was meant', () => {
+    const hint = (table: string): string | undefined => sites(table).diagnostics[0]?.hint;
+    expect(hint('site.name,site.titel\na,b\n')).toBe('did you mean "site.title"?');
+    expect(hint('site.name,netwrok.address\na,b\n')).toBe('did you mean "network.address"?');
+    expect(hint('site.name,colour\na,b\n')).toMatch(/^the first line names settings/);
+  });
+
   it('shows no passphrase', () => {
     const made = sites('site.name,network.wifi.passphrase,people\na,short,x\n');
     const shown = renderDiagnostics(made.diagnostics, made.sources);

@@ -9,6 +9,7 @@ import {
   type ProfilePath,
 } from '../diagnostics/diagnostic.js';
 import { ordered } from '../diagnostics/render.js';
+import { suggest } from '../diagnostics/suggest.js';
 import type { JsonSchema, Service } from '../services/contract.js';
 import { coversSetting } from './cover.js';
 import { checkProfileText, type LoadedProfile } from './index.js';
@@ -185,7 +186,9 @@ function checkColumns(columns: readonly Column[], file: string, schema: JsonSche
       throw tableFault(header.place, `the column "${name}" stands here twice`, 'take one of them out');
     seen.add(name);
     if (settingSchema(schema, path) === undefined) {
-      throw tableFault(header.place, `there is no setting "${name}"`, EXAMPLE, 'sites/unknown-setting');
+      const meant = nearSetting(schema, path);
+      const hint = meant === undefined ? EXAMPLE : `did you mean "${meant}"?`;
+      throw tableFault(header.place, `there is no setting "${name}"`, hint, 'sites/unknown-setting');
     }
   }
   if (!seen.has('site.name')) {
@@ -193,16 +196,35 @@ function checkColumns(columns: readonly Column[], file: string, schema: JsonSche
   }
 }
 
+type Properties = Readonly<Record<string, JsonSchema>>;
+
+/** The settings below a setting. */
+function propertiesOf(schema: JsonSchema): Properties {
+  const inner = (schema['else'] as JsonSchema | undefined) ?? schema;
+  return (inner['properties'] as Properties | undefined) ?? {};
+}
+
 /** The schema of a setting; undefined when a profile has no such setting. */
 function settingSchema(schema: JsonSchema, path: ProfilePath): JsonSchema | undefined {
   let here: JsonSchema | undefined = schema;
   for (const step of path) {
-    const inner: JsonSchema = (here['else'] as JsonSchema | undefined) ?? here;
-    const properties = inner['properties'] as Readonly<Record<string, JsonSchema>> | undefined;
-    here = properties?.[step];
+    here = propertiesOf(here)[step];
     if (here === undefined) return undefined;
   }
   return here;
+}
+
+/** The setting a person most likely meant by a name that is none: one step of it is written wrong. */
+function nearSetting(schema: JsonSchema, path: ProfilePath): string | undefined {
+  const wrong = path.findIndex(
+    (_step, index) => settingSchema(schema, path.slice(0, index + 1)) === undefined,
+  );
+  const above = settingSchema(schema, path.slice(0, wrong));
+  const known = above === undefined ? [] : Object.keys(propertiesOf(above));
+  const meant = suggest(String(path[wrong]), known);
+  if (meant === undefined) return undefined;
+  const whole = [...path.slice(0, wrong), meant, ...path.slice(wrong + 1)];
+  return settingSchema(schema, whole) === undefined ? undefined : whole.join('.');
 }
 
 /** The template with the settings of a row. */
