@@ -284,7 +284,11 @@ export function emulationText(way: Emulation, kernel: string): Finding {
     case 'native':
       return { ...base, state: 'pass', reason: 'this machine is arm64' };
     case 'private':
-      return { ...base, state: 'pass', reason: 'emulated inside each build, seen by nobody else' };
+      return {
+        ...base,
+        state: 'pass',
+        reason: 'run natively where a twin is known, else emulated; inside each build, seen by nobody else',
+      };
     case 'host':
       return { ...base, state: 'pass', reason: 'emulated, registered on this machine' };
     case 'none':
