@@ -23,6 +23,8 @@ export interface ExecOptions {
   readonly onStderrLine?: (line: string) => void;
   /** Called for each line of standard output (which is still returned). */
   readonly onStdoutLine?: (line: string) => void;
+  /** Cleans up: runs after Ctrl-C, too, and is not ended by it. */
+  readonly tidies?: boolean;
   /** Return the result instead of throwing ToolError when the program fails. */
   readonly allowFailure?: boolean;
   readonly timeoutMs?: number;
@@ -146,7 +148,8 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
     now: () => Date.now(),
     random: (bytes) => randomBytes(bytes),
     async exec(argv, options = {}) {
-      if (aborter.signal.aborted) throw new InterruptedError();
+      const interrupted = (): boolean => aborter.signal.aborted && options.tidies !== true;
+      if (interrupted()) throw new InterruptedError();
       const child = launch(argv, options);
       const onAbort = (): void => {
         if (child.pid !== undefined) {
@@ -155,7 +158,7 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
           setTimeout(() => endGroup(pid, 'SIGKILL'), 5000).unref();
         }
       };
-      aborter.signal.addEventListener('abort', onAbort, { once: true });
+      if (options.tidies !== true) aborter.signal.addEventListener('abort', onAbort, { once: true });
       lines(child.stderr, options.onStderrLine);
       lines(child.stdout, options.onStdoutLine);
       if (options.stdin && child.stdin) {
@@ -167,7 +170,7 @@ export function createHost(emit: (event: HostEvent) => void = () => {}): Host & 
       if (options.stdout && child.stdout) child.stdout.pipe(options.stdout, { end: true });
       try {
         const result = await child;
-        if (aborter.signal.aborted) throw new InterruptedError();
+        if (interrupted()) throw new InterruptedError();
         const stdout = typeof result.stdout === 'string' ? result.stdout : '';
         const stderr = typeof result.stderr === 'string' ? result.stderr : '';
         if (result.failed && !(options.allowFailure && result.exitCode !== undefined)) {

@@ -16,11 +16,13 @@ export async function removeTree(host: Host, path: string, tools: Tools | null =
         ids: 'range',
         binds: [{ from: dirname(path), to: '/mnt/trees' }],
         allowFailure: true,
+        tidies: true,
       });
       return;
     }
     await host.exec(['unshare', '--user', '--map-root-user', '--map-auto', 'rm', '-rf', '--', path], {
       allowFailure: true,
+      tidies: true,
     });
   }
 }
