@@ -11,6 +11,7 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
+import { freemem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ToolError } from '../diagnostics/errors.js';
 import { hashFile, readTextIfThere, sha256, syncFolder } from '../host/files.js';
@@ -21,6 +22,9 @@ import type { LockPackage } from '../mirror/types.js';
 import { removeTree } from './remove.js';
 import { indexTar, type IndexEntry } from './tar-index.js';
 import type { BaseLayer, Stage } from './types.js';
+
+/** Free memory with which a tree is made there: about four times its size, for half of the memory is what a tmpfs may take. */
+const MEMORY_FOR_TREE = 8 * 2 ** 30;
 
 type BaseStage = Extract<Stage, { type: 'base' }>;
 
@@ -115,6 +119,7 @@ async function makeBaseLayer(
 
     // For the developers of src/twins: a file (of mode 0666) that gets a line for every emulated program.
     const trace = host.env['COMMESHCTL_TWINS_TRACE'];
+    const inMemory = freemem() >= MEMORY_FOR_TREE;
     const said: string[] = [];
     let configured = 0;
     const total = options.packages.length;
@@ -153,10 +158,11 @@ async function makeBaseLayer(
             ...(inputs.twins === null ? [] : [{ from: inputs.twins, to: '/mnt/twins', readOnly: true }]),
             ...(trace === undefined ? [] : [{ from: trace, to: '/mnt/trace' }]),
             { from: out, to: '/mnt/out' },
-            { from: work, to: '/mnt/work' },
+            // Else it is in memory, as all of /mnt that is not bound: a fifth less time.
+            ...(inMemory ? [] : [{ from: work, to: '/mnt/work' }]),
           ],
           env: {
-            TMPDIR: '/mnt/work',
+            TMPDIR: inMemory ? '/mnt' : '/mnt/work',
             SOURCE_DATE_EPOCH: String(options.epoch),
             // One initramfs, at the end, instead of one per package that asks.
             INITRD: 'No',
