@@ -57,6 +57,8 @@ export class SshError extends WorkError {
 
 // OpenSSH's MaxSessions is 10 unless set (sshd_config(5)); two are left for whoever shares the connection.
 const SESSIONS = 8;
+const REFUSED_TIMES = 40;
+const REFUSED_MS = 100;
 
 /**
  * Connects with a pinned host key and a private key, nothing else: no password, no agent, no known_hosts.
@@ -233,14 +235,22 @@ function overClient(client: ssh2.Client, where: string, signal: AbortSignal): Ss
               ),
             options.timeoutMs,
           );
-        client.exec(command, (error, opened) => {
-          if (error) {
-            reject(lost(error));
-            return;
-          }
-          channel = opened;
-          collect(opened, options).then(resolve, reject);
-        });
+        const begin = (left: number): void => {
+          client.exec(command, (error, opened) => {
+            // The server counts a session until it has cleared up after its command, a moment after we saw it end.
+            if (error && left > 0 && running.has(reject) && error.message.includes('Channel open failure')) {
+              setTimeout(() => begin(left - 1), REFUSED_MS);
+              return;
+            }
+            if (error) {
+              reject(lost(error));
+              return;
+            }
+            channel = opened;
+            collect(opened, options).then(resolve, reject);
+          });
+        };
+        begin(REFUSED_TIMES);
       });
     } finally {
       running.delete(rejectRun);

@@ -46,7 +46,8 @@ export async function startSshd(
       'StrictModes no',
       'PasswordAuthentication no',
       'PermitRootLogin prohibit-password',
-      `SetEnv PATH=${[...path, '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(':')}`,
+      // With a level bash does not take itself for the shell of sshd, and leaves the account's own .bashrc unread.
+      `SetEnv PATH=${[...path, '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(':')} SHLVL=1`,
       '',
     ].join('\n'),
   );
