@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 // unit: pure and quick, part of `npm run check`.
 // real: real programs on loopback (apt, Prosody, coturn, OpenSSH, Chromium …), minutes.
-// kit: images built and booted, tens of minutes; one after the other.
+// kit: images built and booted, some minutes each; two side by side, since a booting kit mostly waits for one processor.
 // long: what takes an hour or more, before a release: `bin/test long`.
 export default defineConfig({
   test: {
@@ -44,7 +44,6 @@ export default defineConfig({
           testTimeout: 1_800_000,
           hookTimeout: 2_400_000,
           pool: 'forks',
-          poolOptions: { forks: { singleFork: true } },
         },
       },
     ],
