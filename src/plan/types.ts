@@ -1,6 +1,7 @@
 import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import type {
   Arch,
+  ArchiveWish,
   BackupWish,
   CertificateWish,
   CheckWish,
@@ -12,8 +13,10 @@ import type {
   SecretWish,
   Site,
   SrvWish,
+  TarballWish,
   UnitWish,
   UserWish,
+  WheelsWish,
 } from '../services/contract.js';
 
 /** An entry of the plan: who declared it and which setting asked for it. */
@@ -70,6 +73,9 @@ export interface Plan {
   readonly site: Site;
   readonly sources: readonly PlanSource[];
   readonly sets: readonly PackageSet[];
+  readonly wheels: readonly Planned<WheelsWish>[];
+  readonly tarballs: readonly Planned<TarballWish>[];
+  readonly archives: readonly Planned<ArchiveWish>[];
   readonly files: readonly Planned<FileWish>[];
   readonly users: readonly Planned<UserWish>[];
   readonly units: readonly Planned<UnitWish>[];

@@ -80,6 +80,7 @@ describe('the site', () => {
       },
       admin: { keys: [] },
       backup: { enabled: true, at: '02:30', keep: { daily: 7, weekly: 4, monthly: 6 } },
+      federation: [],
       services: { clock: { tick: 1 } },
     });
   });

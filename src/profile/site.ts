@@ -108,6 +108,7 @@ function withoutServices(written: Written): Site {
       at: daily.at ?? DEFAULTS.backupAt,
       keep: { ...DEFAULTS.keep, ...daily.keep },
     },
+    federation: [],
     services: {},
   };
 }

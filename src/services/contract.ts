@@ -54,6 +54,15 @@ export interface BackupSettings {
   readonly keep: { readonly daily: number; readonly weekly: number; readonly monthly: number };
 }
 
+/** Another kit whose people may write to the people of this one. */
+export interface Sister {
+  readonly domain: string;
+  /** Its IPv4 address, reachable from this kit. */
+  readonly address: string;
+  /** Its CA's certificate, PEM. */
+  readonly ca: string;
+}
+
 /** Every setting with its value; nothing optional, nothing undefined. Frozen. */
 export interface Site {
   readonly name: string;
@@ -74,6 +83,8 @@ export interface Site {
   readonly network: NetworkSettings;
   readonly admin: { readonly keys: readonly string[] };
   readonly backup: BackupSettings;
+  /** The only other servers this kit speaks to; empty: none. */
+  readonly federation: readonly Sister[];
   /** Enabled services only; each value is the complete settings of that service. */
   readonly services: Readonly<Record<string, unknown>>;
 }
@@ -89,6 +100,43 @@ export interface PackageWish extends Because {
   readonly name: string;
   /** Take it from this suite instead of the base's own, e.g. `forky`. */
   readonly suite?: string;
+  /** Take it from this archive of another publisher (`ArchiveWish.archive`). */
+  readonly archive?: string;
+}
+
+/**
+ * A Python program from its publisher's wheels, in a virtual environment of its own at `/usr/lib/commesh/<id>`, made in the base
+ * layer. It runs on Debian's own Python.
+ */
+export interface WheelsWish extends Because {
+  /** Name of the folder, and of the set `wheels-<id>` in the lock. */
+  readonly id: string;
+  /** What is wanted, PEP 508: `matrix-synapse==1.163.2`. What it needs is resolved. */
+  readonly requirements: readonly string[];
+  /** Projects that Debian packages of the image provide; no wheel of theirs is taken. */
+  readonly provided: readonly string[];
+}
+
+/** Files of a package of the npm registry that is ready to be served or run; nothing it needs is resolved. */
+export interface TarballWish extends Because {
+  readonly name: string;
+  /** Exact. */
+  readonly version: string;
+  /** Files and folders below the package's own top folder (a folder ends in `/`), and where they go on the device. */
+  readonly files: readonly { readonly from: string; readonly to: string }[];
+}
+
+/** An apt archive of another publisher; nothing comes from it but packages whose wish names its `archive`. */
+export interface ArchiveWish extends Because {
+  /** Short name, also of its key file `keys/<archive>.asc` and its folder in the cache. */
+  readonly archive: string;
+  /** Address of the archive, without a final slash. */
+  readonly uri: string;
+  /** Suite, or `./` for a flat repository. */
+  readonly suite: string;
+  readonly components: readonly string[];
+  /** Fingerprints (40 hex digits) one of which must have signed it. */
+  readonly fingerprints: readonly string[];
 }
 
 /** JSON-like data for a template; `SecretRef`s are replaced by their values in the site layer. */
@@ -217,6 +265,10 @@ export interface WebLocation {
   readonly root: string;
   /** The pages there carry scripts and styles inside the HTML (their package's doing, not ours). */
   readonly inlineScripts?: boolean;
+  /** Content-Security-Policy instead of the strict one; nothing in it may name another host. */
+  readonly policy?: string;
+  /** Instead of `proxy` and `root`: this JSON text is the answer, readable by every origin (well-known documents). */
+  readonly json?: string;
 }
 
 /** Something the join page shows. */
@@ -232,6 +284,8 @@ export interface BackupWish extends Because {
   readonly paths: readonly string[];
   /** SQLite databases; copied through SQLite's backup API. */
   readonly sqlite: readonly string[];
+  /** Databases of the kit's PostgreSQL, by name; dumped with pg_dump and put back with pg_restore. */
+  readonly postgres?: readonly string[];
   /** Units stopped while a backup is put back. */
   readonly units: readonly string[];
 }
@@ -246,6 +300,9 @@ export interface CheckWish extends Because {
 
 export interface Declaration {
   readonly packages?: readonly PackageWish[];
+  readonly wheels?: readonly WheelsWish[];
+  readonly tarballs?: readonly TarballWish[];
+  readonly archives?: readonly ArchiveWish[];
   readonly files?: readonly FileWish[];
   readonly users?: readonly UserWish[];
   readonly units?: readonly UnitWish[];
@@ -277,6 +334,13 @@ export interface Capabilities {
   };
   /** A web server with TLS for the site's names. */
   readonly web: { readonly webRoot: string; readonly user: string };
+  /** A Matrix homeserver. */
+  readonly matrix: {
+    /** server_name: what stands behind the colon of an address. */
+    readonly server: string;
+    /** Base address of the client API, without a final slash. */
+    readonly baseUrl: string;
+  };
   /** A chat service people can be invited to. */
   readonly chat: { readonly domain: string; readonly invitePath: string };
 }

@@ -36,6 +36,7 @@ const SITE: Site = {
   },
   admin: { keys: [] },
   backup: { enabled: true, at: '02:30', keep: { daily: 7, weekly: 4, monthly: 6 } },
+  federation: [],
   services: {},
 };
 

@@ -28,6 +28,7 @@ const SITE: Site = {
   },
   admin: { keys: [] },
   backup: { enabled: true, at: '02:30', keep: { daily: 7, weekly: 4, monthly: 6 } },
+  federation: [],
   services: {},
 };
 const context = (site: Site) => ({ site, settings: {}, use: () => undefined });

@@ -39,8 +39,12 @@ function merged(
 }
 
 function location(wish: WebLocation): Data {
-  const { path, proxy, proxyHost, websocket, bodyMiB, root, inlineScripts = false } = wish;
-  return { path, proxy, proxyHost, websocket, bodyMiB, root, inlineScripts };
+  const { path, proxy, proxyHost, websocket, bodyMiB, root } = wish;
+  return {
+    ...{ path, proxy, proxyHost, websocket, bodyMiB, root },
+    policy: wish.policy ?? (wish.inlineScripts === true ? INLINE_POLICY : ''),
+    json: wish.json ?? '',
+  };
 }
 
 function rulesOf(site: Site): readonly Diagnostic[] {
@@ -162,7 +166,6 @@ function collect({ site }: ServiceContext<Record<string, never>>, gathered: Gath
           key: `${TLS_ROOT}/web.key`,
           joinRoot: JOIN_ROOT,
           strictPolicy: STRICT_POLICY,
-          inlinePolicy: INLINE_POLICY,
           mainLanguage: tags[0] ?? 'en',
           languages: tags.map((tag) => ({
             tag,
