@@ -9,13 +9,15 @@ import type { Arch } from '../services/contract.js';
 import { archiveFolder, Cache, storePath } from './cache.js';
 import { takeFile } from './download.js';
 import { HttpClient } from './http.js';
-import { fetchIndexes } from './indexes.js';
+import { fetchIndexes, refuseOlder } from './indexes.js';
+import { archOfList } from './lists.js';
 import { becauseOf, readLock, writeLock } from './lock.js';
 import { each } from './parallel.js';
 import { requestDigest, setsForHost, type Request } from './request.js';
 import { firstPackages, resolveSets } from './resolve.js';
 import { locateArchives, type MirrorSettings } from './sources/apt.js';
 import { readNetworkSettings, settingsFor } from './sources/proxy.js';
+import { becauseOfArchive } from './suites.js';
 import { inMB, partOf, transfer, type Item, type TransferOptions } from './transfer.js';
 import type { Lock, LockPackage } from './types.js';
 
@@ -88,7 +90,7 @@ export async function fetchRequest(host: Host, options: FetchOptions): Promise<F
       return { lock: old, resolved: false, ...fetched };
     }
     // What was asked for is the plan's; who was trusted for it is the person's, and stands in `signedBy`.
-    const lock: Lock = { ...(await resolve(host, options, cache, connect)), request: digest };
+    const lock: Lock = { ...(await resolve(host, options, cache, connect, old)), request: digest };
     await adopt(cache, lock);
     // A lock that still serves stays until the new one is complete; one that does not is replaced at once, so that an
     // interrupted fetch continues with the same versions.
@@ -138,11 +140,13 @@ async function resolve(
   options: FetchOptions,
   cache: Cache,
   connect: () => Promise<Connection>,
+  old: Lock | null,
 ): Promise<Lock> {
   const { request, settings, hostArch } = options;
   const connection = await connect();
   const trusted = { ...request, sources: withGivenKeys(host, request.sources, settings.keyrings ?? {}) };
   const checked = await fetchIndexes(host, trusted, cache, connection);
+  refuseOlder(checked, old, connection.places);
   let tools = await options.tools.find();
   if (tools === null) {
     const first = firstPackages(options.tools.names, hostArch, checked);
@@ -174,8 +178,9 @@ async function resolve(
 async function adopt(cache: Cache, lock: Lock): Promise<void> {
   const used = new Set<string>();
   for (const index of lock.indexes) {
-    // InRelease sorts before the lists (upper case) and must come last: it vouches for the others.
-    for (const file of [...index.files].reverse()) {
+    // The signed release must come last: it vouches for the others.
+    const lists = index.files.filter(({ path }) => archOfList(path) !== null);
+    for (const file of [...lists, ...index.files.filter((one) => !lists.includes(one))]) {
       const target = join(archiveFolder(cache.folder, index.archive), file.path);
       const stored = storePath(cache.folder, file.sha256);
       used.add(stored);
@@ -250,7 +255,7 @@ async function bring(
         kind: 'index',
         archive: index.archive,
         ...file,
-        because: ['mirror'],
+        because: becauseOfArchive(options.request, index.archive),
         // Never over a newer index that stands in its place.
         target: (await stat(place).catch(() => null)) === null ? place : storePath(cache.folder, file.sha256),
       });

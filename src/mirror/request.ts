@@ -15,8 +15,8 @@ export function isExtractOnly(setId: string): boolean {
 }
 
 /**
- * Digest of what is asked for: sources in their order (it decides between equal versions), package names and suites of
- * each set. Who asked (`because`, `service`) and where it is fetched (`mirror`) do not count.
+ * Digest of what is asked for: sources in their order (it decides between equal versions), package names of each set with the
+ * suite or archive they shall come from. Who asked (`because`, `service`) and where it is fetched (`mirror`) do not count.
  */
 export function requestDigest(request: Request): string {
   return sha256(
@@ -35,7 +35,14 @@ export function requestDigest(request: Request): string {
           {
             arch: set.arch,
             ...(set.within === undefined ? {} : { within: set.within }),
-            packages: [...new Set(set.packages.map(({ name, suite }) => `${name}/${suite ?? ''}`))].sort(),
+            packages: [
+              ...new Set(
+                set.packages.map(
+                  ({ name, suite, archive }) =>
+                    `${name}/${suite ?? ''}${archive === undefined ? '' : `@${archive}`}`,
+                ),
+              ),
+            ].sort(),
           },
         ]),
       ),

@@ -71,6 +71,7 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
   ];
 
   const packages = unique(pick(spoken, 'packages'), (wish) => wish.name);
+  const archives = unique(pick(spoken, 'archives'), (wish) => wish.archive);
   const files = pick(spoken, 'files');
   const ports = pick(spoken, 'ports');
   const memory = memoryBudget(
@@ -89,11 +90,11 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
   const plan: Plan = {
     format: 1,
     site,
-    sources: planSources(site, packages),
+    sources: planSources(site, packages, archives),
     sets: [system, bootSet(site)],
     wheels: unique(pick(spoken, 'wheels'), (wish) => wish.id),
     tarballs: unique(pick(spoken, 'tarballs'), (wish) => wish.name),
-    archives: unique(pick(spoken, 'archives'), (wish) => wish.archive),
+    archives,
     files: unique(files, (file) => file.path).toSorted((a, b) => (a.path < b.path ? -1 : 1)),
     users: unique(pick(spoken, 'users'), (user) => user.name),
     units: unique(pick(spoken, 'units'), (unit) => unit.name).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
