@@ -326,11 +326,11 @@ function because(set: PackageSet, name: string): { because: ProfilePath } {
   return { because: wish?.because ?? ['base'] };
 }
 
-/** The lines of apt that say what is missing. */
+/** The lines of apt that say what is missing; its errors where none does. */
 function unmet(complaint: string): string {
-  const lines = complaint
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => / : |Depends:|Conflicts:|Breaks:|^E: /.test(line));
-  return lines.slice(0, 6).join('\n') || complaint.slice(0, 400);
+  const lines = complaint.split('\n').map((line) => line.trim());
+  // Numbered ones are of the solver of apt 3.
+  const reasons = lines.filter((line) => / : |Depends:|Conflicts:|Breaks:|^\d+\. /.test(line));
+  const told = reasons.length > 0 ? reasons : lines.filter((line) => line.startsWith('E: '));
+  return told.slice(0, 6).join('\n') || complaint.slice(0, 400);
 }
