@@ -11,18 +11,19 @@ export interface ArchiveKey {
   readonly fingerprint: string;
   /** Public key, as apt's Signed-By wants it. */
   readonly keyring: string;
-  /** Options that turn gpg's clock back for a key that has expired. */
+  /** Options that turn gpg's clock back to when the key was made. */
   readonly clock: readonly string[];
 }
 
 /**
  * Makes an Ed25519 key without a passphrase. `folder` must have a short path (sockets of gpg-agent lie in it).
- * @param expired made in 2020 for a year.
+ * @param made when, if not now; it is good for a year then.
  */
-export async function makeKey(folder: string, name: string, expired = false): Promise<ArchiveKey> {
+export async function makeKey(folder: string, name: string, made?: Date): Promise<ArchiveKey> {
   const home = join(folder, `gpg-${name}`);
   await mkdir(home, { recursive: true, mode: 0o700 });
-  const clock = expired ? ['--faked-system-time', '20200601T000000!'] : [];
+  const at = made?.toISOString().replace(/[-:]|\.\d+Z/g, '');
+  const clock = at === undefined ? [] : ['--faked-system-time', `${at}!`];
   const gpg = ['--batch', '--homedir', home, '--quiet', ...clock];
   await execa('gpg', [
     ...gpg,
@@ -32,7 +33,7 @@ export async function makeKey(folder: string, name: string, expired = false): Pr
     `${name} <${name}@home.arpa>`,
     'ed25519',
     'sign',
-    expired ? '1y' : 'never',
+    made === undefined ? 'never' : '1y',
   ]);
   const { stdout } = await execa('gpg', [...gpg, '--with-colons', '--list-keys']);
   const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(stdout)?.[1] ?? '';

@@ -300,7 +300,7 @@ describe('a complaint about an archive of another publisher', () => {
   });
 
   it('tells a key that has expired', async () => {
-    const old = await makeKey(folder, `old-${count}`, true);
+    const old = await makeKey(folder, `old-${count}`, new Date('2020-06-01'));
     try {
       await publishMeet({ key: old });
       await cp(old.keyring, join(work, 'keys/meet.asc'));
