@@ -132,8 +132,9 @@ export interface ArchiveWish extends Because {
   readonly archive: string;
   /** Address of the archive, without a final slash. */
   readonly uri: string;
-  /** Suite, or `./` for a flat repository. */
+  /** Suite; a folder with a slash at its end (`stable/`, `./`) is a flat repository. */
   readonly suite: string;
+  /** None in a flat repository. */
   readonly components: readonly string[];
   /** Fingerprints (40 hex digits) one of which must have signed it. */
   readonly fingerprints: readonly string[];

@@ -3,10 +3,13 @@ import { cp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { CommeshError } from '../../src/diagnostics/errors.js';
-import { verifyCache } from '../../src/mirror/cache.js';
+import { Cache, verifyCache } from '../../src/mirror/cache.js';
 import { fetchRequest, type FetchOptions, type FetchReport } from '../../src/mirror/fetch.js';
+import { HttpClient } from '../../src/mirror/http.js';
+import { fetchIndexes } from '../../src/mirror/indexes.js';
 import { readLock } from '../../src/mirror/lock.js';
 import { requestDigest, type Request } from '../../src/mirror/request.js';
+import { locateArchives } from '../../src/mirror/sources/apt.js';
 import type { Lock } from '../../src/mirror/types.js';
 import type { PlanSource } from '../../src/plan/types.js';
 import { forgetKey, makeKey, TinyArchive, type SuiteOptions, type TinyPackage } from '../helpers/archive.js';
@@ -325,6 +328,22 @@ describe('a complaint about an archive of another publisher', () => {
     const error = await complaint();
     expect(error.message).toContain(message);
     expect(error.hint).toContain(leaveOut);
+  });
+
+  it('tells an end that is over, even where the age of Debian indexes is not minded', async () => {
+    await publishMeet({ validUntil: new Date(Date.now() - DAY) });
+    const wanted = asked(['focus@meet'], [meetSource()]);
+    const network = { ignoresAge: true, caFile: null, proxyFor: () => Promise.resolve(null) };
+    const client = new HttpClient(network, 5000);
+    const bringing = fetchIndexes(host, wanted, await Cache.open(join(work, 'cache')), {
+      client,
+      places: await locateArchives(wanted.sources, await settings()),
+      parallel: 2,
+      backoffMs: 5,
+      ignoresAge: true,
+    });
+    expect((await failure(bringing)).message).toContain('has expired: this archive');
+    client.close();
   });
 
   it('tells a release that was changed after it was signed beside', async () => {
