@@ -13,11 +13,12 @@ import { fetchIndexes, refuseOlder } from './indexes.js';
 import { archOfList } from './lists.js';
 import { becauseOf, readLock, writeLock } from './lock.js';
 import { each } from './parallel.js';
+import { RELEASE_NAMES } from './release.js';
 import { requestDigest, setsForHost, type Request } from './request.js';
 import { firstPackages, resolveSets } from './resolve.js';
 import { locateArchives, type MirrorSettings } from './sources/apt.js';
 import { readNetworkSettings, settingsFor } from './sources/proxy.js';
-import { becauseOfArchive } from './suites.js';
+import { becauseOfArchive, suiteFolder } from './suites.js';
 import { inMB, partOf, transfer, type Item, type TransferOptions } from './transfer.js';
 import type { Lock, LockPackage } from './types.js';
 
@@ -178,6 +179,11 @@ async function resolve(
 async function adopt(cache: Cache, lock: Lock): Promise<void> {
   const used = new Set<string>();
   for (const index of lock.indexes) {
+    // An archive may have begun or ceased to carry its signature inside: then the other form is an old one.
+    for (const name of RELEASE_NAMES) {
+      const path = `${suiteFolder(index.suite)}${name}`;
+      if (!index.files.some((file) => file.path === path)) await cache.retire(index.archive, path);
+    }
     // The signed release must come last: it vouches for the others.
     const lists = index.files.filter(({ path }) => archOfList(path) !== null);
     for (const file of [...lists, ...index.files.filter((one) => !lists.includes(one))]) {

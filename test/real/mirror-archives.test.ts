@@ -221,6 +221,23 @@ describe('an archive of another publisher', () => {
     expect(mirror.requests).toEqual([]);
   });
 
+  it('may change the form of its signature, and a copy of the cache serves all the same', async () => {
+    const wanted = asked(['focus@meet'], [meetSource()]);
+    await bring(wanted);
+    const text = await readFile(join(work, 'kit.lock.json'), 'utf8');
+    await rm(join(meet.folder, 'stable/InRelease'));
+    await publishMeet({ packages: meetPackages.slice(1), detached: true, date: new Date() });
+    const { lock } = await bring(wanted, { mode: 'update' });
+    expect(lock.indexes.at(-1)?.files.map(({ path }) => path)).toContain('stable/Release.gpg');
+    const folderOnly = { settings: await settings({ mirror: `file:${join(work, 'cache')}` }) };
+    const copied = await bring(wanted, { ...folderOnly, cache: join(work, 'copy'), mode: 'update' });
+    expect(copied.lock).toEqual(lock);
+    // The lock of before is served, too.
+    await writeFile(join(work, 'kit.lock.json'), text);
+    const before = await bring(wanted, { ...folderOnly, cache: join(work, 'second'), mode: 'locked' });
+    await verify(before.lock, wanted, 'second');
+  });
+
   it('is taken from where --archive says, and signed by whom --keyring says, with a warning', async () => {
     const own = await makeKey(folder, `own-${count}`);
     try {
