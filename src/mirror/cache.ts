@@ -4,6 +4,8 @@ import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError } from '../diagnostics/errors.js';
 import { hashFile, readTextIfThere, sha256, syncFolder, writeAtomic } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
+import { artifactPath, artifactsOf, becauseOfArtifact } from './artifacts.js';
+import { NPM_SET } from '../services/contract.js';
 import { each } from './parallel.js';
 import { archOfList, EVERY_ARCH, unpackList } from './lists.js';
 import { archsOf, becauseOf } from './lock.js';
@@ -250,6 +252,15 @@ async function verifyPackages(
     throw miss(
       `the package ${found.name} ${found.version} ${WORDS[state]}: ${path}`,
       becauseOf(options.request, id, found),
+    );
+  });
+  await each(artifactsOf(lock), 4, host.signal, async ({ set, one }) => {
+    const path = artifactPath(cache.folder, set, one);
+    const state = await cache.check(path, one, options.full);
+    if (state === 'good') return;
+    throw miss(
+      `the ${set === NPM_SET ? 'npm package' : 'Python wheel'} ${one.name} ${one.version} ${WORDS[state]}: ${path}`,
+      becauseOfArtifact(options.request.artifacts, set, one),
     );
   });
 }

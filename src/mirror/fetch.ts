@@ -17,7 +17,9 @@ import { RELEASE_NAMES } from './release.js';
 import { requestDigest, setsForHost, type Request } from './request.js';
 import { firstPackages, resolveSets } from './resolve.js';
 import { locateArchives, type MirrorSettings } from './sources/apt.js';
-import { readNetworkSettings, settingsFor } from './sources/proxy.js';
+import { readNetworkSettings, settingsFor, type NetworkSettings } from './sources/proxy.js';
+import { artifactFiles, missingArtifacts, resolveArtifacts, type Reach } from './bring.js';
+import { artifactsAsked } from './artifacts.js';
 import { becauseOfArchive, suiteFolder } from './suites.js';
 import { inMB, partOf, transfer, type Item, type TransferOptions } from './transfer.js';
 import type { Lock, LockPackage } from './types.js';
@@ -30,6 +32,8 @@ export interface SolverTools {
   find(): Promise<Tools | null>;
   /** Makes a first tree from these .debs, which are verified. */
   make(packages: readonly LockPackage[], debPath: (one: LockPackage) => string): Promise<Tools>;
+  /** The tools tree of these packages of a lock, which are in the cache. */
+  whole(packages: readonly LockPackage[], debPath: (one: LockPackage) => string): Promise<Tools>;
 }
 
 export interface FetchOptions {
@@ -106,6 +110,7 @@ export async function fetchRequest(host: Host, options: FetchOptions): Promise<F
 }
 
 interface Connection extends TransferOptions {
+  readonly network: NetworkSettings;
   readonly ignoresAge: boolean;
 }
 
@@ -128,6 +133,7 @@ async function connectTo(host: Host, options: FetchOptions): Promise<Connection>
   const places = await locateArchives(options.request.sources, options.settings);
   return {
     client: new HttpClient(network, options.idleMs ?? 30_000),
+    network,
     places,
     ignoresAge: network.ignoresAge,
     parallel: options.parallel ?? 8,
@@ -162,7 +168,7 @@ async function resolve(
     );
   }
   const solver = tools;
-  return await timed(
+  const lock = await timed(
     host,
     'resolve',
     'Work out which packages are needed',
@@ -173,6 +179,25 @@ async function resolve(
         .join(', '),
     }),
   );
+  if (request.artifacts === undefined || artifactsAsked(request.artifacts) === null) return lock;
+  const reach = reachOf(host, options, cache, lock, connection);
+  return { ...lock, artifacts: await resolveArtifacts(host, request.artifacts, cache, reach) };
+}
+
+/** How other sources than apt archives are reached; their programs come from the lock's own tools tree. */
+function reachOf(host: Host, options: FetchOptions, cache: Cache, lock: Lock, connection: Connection): Reach {
+  const { client, network, backoffMs } = connection;
+  const tools = once(async () => {
+    const id = `tools-${options.hostArch}`;
+    const packages = lock.sets[id] ?? [];
+    const items = packages.map((one) => itemOf(cache, one, becauseOf(options.request, id, one)));
+    const missing = await missingOf(host, cache, items);
+    await transfer(host, cache, missing, connection, 'tools-download', 'Fetch the programs of the build');
+    return await options.tools.whole(packages, (one) =>
+      join(archiveFolder(cache.folder, one.archive), one.path),
+    );
+  });
+  return { client, network, settings: options.settings, backoffMs, tools };
 }
 
 /** Puts fresh index files in their places on the cache's tree; the ones they replace go to the store. */
@@ -267,6 +292,13 @@ async function bring(
       });
     }
   }
+  const others = artifactFiles(lock);
+  files += others.length;
+  bytes += others.reduce((sum, one) => sum + one.size, 0);
+  const artifacts = await missingArtifacts(host, lock, options.request.artifacts, cache, async () =>
+    reachOf(host, options, cache, lock, await connect()),
+  );
+  missing.push(...artifacts.items);
   const total = missing.reduce((sum, item) => sum + item.size, 0);
   if (missing.length === 0) {
     host.emit({ type: 'log', level: 'info', text: `all ${files} files are there (${inMB(bytes)})` });
@@ -278,7 +310,8 @@ async function bring(
     level: 'info',
     text: `${missing.length} of ${files} files to fetch: ${inMB(total)} of ${inMB(bytes)}`,
   });
-  await transfer(host, cache, missing, connection, 'download', 'Fetch packages');
+  const places = [...connection.places, ...artifacts.places];
+  await transfer(host, cache, missing, { ...connection, places }, 'download', 'Fetch packages');
   return { files, bytes, fetchedFiles: missing.length, fetchedBytes: total };
 }
 

@@ -26,6 +26,8 @@ const PATH = {
 };
 const FILE = { size: { type: 'integer', minimum: 0 }, sha256: DIGEST };
 const TEXT = { type: 'string', minLength: 1 };
+/** One name of a path, or an npm package's two. */
+const PART = '[A-Za-z0-9_][A-Za-z0-9+._~!-]*';
 
 const SCHEMA = {
   type: 'object',
@@ -91,6 +93,23 @@ const SCHEMA = {
             suite: SUITE,
             installedKiB: { type: 'integer', minimum: 0 },
             for: NAME,
+          },
+        },
+      },
+    },
+    artifacts: {
+      type: 'object',
+      additionalProperties: {
+        type: 'array',
+        items: {
+          type: 'object',
+          additionalProperties: false,
+          required: ['name', 'version', 'file', 'size', 'sha256'],
+          properties: {
+            name: { type: 'string', pattern: `^(?:@${PART}/)?${PART}$` },
+            version: TEXT,
+            file: { type: 'string', pattern: `^${PART}$` },
+            ...FILE,
           },
         },
       },

@@ -35,6 +35,8 @@ export interface Item {
   readonly because: ProfilePath;
   /** Where it shall lie. */
   readonly target: string;
+  /** Where it may be had, when that does not follow from archive and path. */
+  readonly urls?: readonly URL[];
 }
 
 const RESERVE_BYTES = 64 << 20;
@@ -55,6 +57,7 @@ export function urlOf(place: ArchivePlace, path: string): URL {
 
 /** Where a file may be had, best first. */
 function urlsOf(item: Item, place: ArchivePlace): URL[] {
+  if (item.urls !== undefined) return [...item.urls];
   const urls = [urlOf(place, item.path)];
   if (item.kind === 'package') return urls;
   if (!(RELEASE_NAMES as readonly string[]).includes(basename(item.path))) {

@@ -70,7 +70,15 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
     }),
   ];
 
-  const packages = unique(pick(spoken, 'packages'), (wish) => wish.name);
+  const wheels = unique(pick(spoken, 'wheels'), (wish) => wish.id);
+  const packages = unique(
+    [
+      ...pick(spoken, 'packages'),
+      // What a virtual environment stands on.
+      ...wheels.map(({ service, because }) => ({ name: 'python3', service, because })),
+    ],
+    (wish) => wish.name,
+  );
   const archives = unique(pick(spoken, 'archives'), (wish) => wish.archive);
   const files = pick(spoken, 'files');
   const ports = pick(spoken, 'ports');
@@ -92,7 +100,7 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
     site,
     sources: planSources(site, packages, archives),
     sets: [system, bootSet(site)],
-    wheels: unique(pick(spoken, 'wheels'), (wish) => wish.id),
+    wheels,
     tarballs: unique(pick(spoken, 'tarballs'), (wish) => wish.name),
     archives,
     files: unique(files, (file) => file.path).toSorted((a, b) => (a.path < b.path ? -1 : 1)),

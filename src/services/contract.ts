@@ -408,3 +408,11 @@ export const TLS_ROOT = '/etc/commesh/tls';
 export const CA_FILE = '/etc/commesh/tls/site-ca.crt';
 /** Account for the administrator: SSH keys only, sudo without a password. */
 export const ADMIN_USER = 'kit';
+
+/** Set of all npm packages in the lock. */
+export const NPM_SET = 'npm';
+
+/** Set of a program made of wheels in the lock. */
+export function wheelsSet(id: string): string {
+  return `wheels-${id}`;
+}

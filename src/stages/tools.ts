@@ -14,7 +14,7 @@ import type { Arch } from '../services/contract.js';
 import { removeTree } from './remove.js';
 
 /** Changes when the way a tools tree is made changes. */
-const RECIPE = 2;
+const RECIPE = 3;
 
 /** Programs of the build, with the reason for each. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -58,12 +58,24 @@ const LEFT_OUT: readonly string[] = [
   './usr/bin/qemu-a[!a]*',
 ];
 
+/** Programs only kits with Python wheels need. */
+const WHEEL_PROGRAMS: Readonly<Record<string, string>> = {
+  python3: 'the same Python as on the kit, which compiles for it, too',
+  'python3-pip': 'works out which wheels are needed',
+  'python3-installer': 'installs wheels',
+};
+
 /**
  * The set of packages the tools tree of a build machine is made from.
  * @param arch of the machine. @param target of the image: only for arm64 a PC needs an emulator.
+ * @param wheels whether there are any.
  */
-export function toolsSet(arch: Arch, target: Arch): PackageSet {
-  const names = [...Object.keys(PROGRAMS), ...(arch === 'amd64' && target === 'arm64' ? ['qemu-user'] : [])];
+export function toolsSet(arch: Arch, target: Arch, wheels = false): PackageSet {
+  const names = [
+    ...Object.keys(PROGRAMS),
+    ...(arch === 'amd64' && target === 'arm64' ? ['qemu-user'] : []),
+    ...(wheels ? Object.keys(WHEEL_PROGRAMS) : []),
+  ];
   return {
     id: `tools-${arch}`,
     arch,
@@ -156,6 +168,8 @@ export async function ensureToolsTree(
     await writeFile(join(part, 'etc/passwd'), await readFile(join(accounts, 'passwd.master')));
     await writeFile(join(part, 'etc/group'), await readFile(join(accounts, 'group.master')));
     await writeFile(join(part, 'etc/hosts'), '127.0.0.1 localhost\n');
+    // Places to show the host's files at, for runs with a network.
+    for (const name of ['resolv.conf', 'nsswitch.conf']) await writeFile(join(part, 'etc', name), '');
     if (!existsSync(join(part, 'usr/bin/awk')) && existsSync(join(part, 'usr/bin/mawk'))) {
       await symlink('mawk', join(part, 'usr/bin/awk'));
     }

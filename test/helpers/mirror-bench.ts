@@ -165,7 +165,12 @@ export function options(wanted: Request, more: Partial<FetchOptions> = {}): Fetc
     lockFile: join(work, 'kit.lock.json'),
     mode: 'keep',
     hostArch: 'amd64',
-    tools: { names: [], find: async () => (await testBase(host)).tools, make: neverMade },
+    tools: {
+      names: [],
+      find: async () => (await testBase(host)).tools,
+      whole: () => Promise.reject(new Error('no tools tree here')),
+      make: neverMade,
+    },
     backoffMs: 5,
     ...more,
   };
