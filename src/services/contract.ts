@@ -239,9 +239,10 @@ export interface SecretWish extends Because {
   readonly id: string;
   /**
    * token: `length` characters of [A-Za-z0-9]. hex: `length` hex digits. words: a passphrase a person can
-   * type, `length` words. ssh-ed25519: an OpenSSH key pair. given: must come from the profile or a file.
+   * type, `length` words. ssh-ed25519: an OpenSSH key pair. matrix-ed25519: a Matrix server's signing key, one line as its server
+   * reads it (`length` is the number of characters of its name). given: must come from the profile or a file.
    */
-  readonly kind: 'token' | 'hex' | 'words' | 'ssh-ed25519';
+  readonly kind: 'token' | 'hex' | 'words' | 'ssh-ed25519' | 'matrix-ed25519';
   readonly length: number;
 }
 
