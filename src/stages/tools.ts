@@ -170,6 +170,7 @@ export async function ensureToolsTree(
     await writeFile(join(part, 'etc/hosts'), '127.0.0.1 localhost\n');
     // Places to show the host's files at, for runs with a network.
     for (const name of ['resolv.conf', 'nsswitch.conf']) await writeFile(join(part, 'etc', name), '');
+    await writeAuthorities(part);
     if (!existsSync(join(part, 'usr/bin/awk')) && existsSync(join(part, 'usr/bin/mawk'))) {
       await symlink('mawk', join(part, 'usr/bin/awk'));
     }
@@ -248,6 +249,16 @@ async function unpackRest(
       title: 'unpacking the programs of the build',
     },
   );
+}
+
+/** What the maintainer script of ca-certificates makes, and pip's library cannot start without. */
+async function writeAuthorities(tree: string): Promise<void> {
+  const folder = join(tree, 'usr/share/ca-certificates/mozilla');
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.crt')).sort();
+  if (names.length === 0) return;
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  await mkdir(join(tree, 'etc/ssl/certs'), { recursive: true });
+  await writeFile(join(tree, 'etc/ssl/certs/ca-certificates.crt'), texts.join(''));
 }
 
 /** The deepest folder that holds all these files. */

@@ -166,7 +166,7 @@ export async function resolveWheels(
   connection: PipConnection,
 ): Promise<readonly LockArtifact[]> {
   const work = await host.temporary('pip');
-  await writeFile(join(work, 'pip.py'), PIP);
+  await writeFile(join(work, 'resolve.py'), PIP);
   // Addresses may hold a password: never in argv.
   const settings = ['[global]', 'disable-pip-version-check = true', 'no-input = true'];
   let network = false;
@@ -186,7 +186,7 @@ export async function resolveWheels(
     .run(
       [
         'python3',
-        '/mnt/work/pip.py',
+        '/mnt/work/resolve.py',
         MACHINES[arch],
         'install',
         '--dry-run',
