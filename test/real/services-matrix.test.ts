@@ -7,8 +7,9 @@ import type { Site } from '../../src/services/contract.js';
 import { service as coturn } from '../../src/services/coturn/service.js';
 import { service as synapse } from '../../src/services/synapse/service.js';
 import { service as web } from '../../src/services/web/service.js';
-import { startChatKit, type ChatKit } from '../helpers/chat-kit.js';
+import { planOf, secretOf, startChatKit, type ChatKit } from '../helpers/chat-kit.js';
 import { kitTree, systemPlan } from '../helpers/kit-tree.js';
+import { createTestCa } from '../helpers/site-ca.js';
 
 const DOMAIN = 'clinic.home.arpa';
 const ADDRESS = '10.77.0.1';
@@ -208,6 +209,43 @@ describe.each([
     const { stdout, stderr } = await kit.kit('systemd-analyze', 'verify', '--man=no', ...units);
     const about = (stdout + stderr).split('\n').filter((line) => units.some((unit) => line.includes(unit)));
     expect(about).toEqual([]);
+  });
+});
+
+describe('with sister sites', () => {
+  it('opens a second port for them, and only that one', async () => {
+    const { caPem } = await createTestCa(host);
+    const federation = [{ domain: 'north.home.arpa', address: '10.78.0.1', ca: caPem }];
+    const plan = planOf({ ...site(2048), federation }, [synapse]);
+    const kit = await kitTree(host, plan, secretOf, ['synapse']);
+    const ask = `
+import sys, time, urllib.error, urllib.request
+def ask(url):
+    try: return urllib.request.urlopen(url).status
+    except urllib.error.HTTPError as error: return error.code
+for _ in range(300):
+    try: ask('http://127.0.0.1:8009/'); break
+    except OSError: time.sleep(0.2)
+for port in (8008, 8009):
+    for path in ('/_matrix/client/versions', '/_matrix/federation/v1/version', '/_matrix/key/v2/server', '/_synapse/admin/v2/users'):
+        print(port, path, ask(f'http://127.0.0.1:{port}{path}'))
+`;
+    const { stdout } = await kit.sh(
+      `ip link set lo up; mkdir -p /etc/commesh/federation; printf %s "$1" > /etc/commesh/federation/north.home.arpa.crt
+       cd /; setpriv --reuid matrix-synapse --regid matrix-synapse --clear-groups $(sed -n 's/^ExecStart=//p' /etc/systemd/system/synapse.service) &
+       ${PYTHON} -c "$2"`,
+      [caPem, ask],
+    );
+    expect(stdout.trim().split('\n')).toEqual([
+      '8008 /_matrix/client/versions 200',
+      '8008 /_matrix/federation/v1/version 404',
+      '8008 /_matrix/key/v2/server 404',
+      '8008 /_synapse/admin/v2/users 401',
+      '8009 /_matrix/client/versions 404',
+      '8009 /_matrix/federation/v1/version 200',
+      '8009 /_matrix/key/v2/server 200',
+      '8009 /_synapse/admin/v2/users 404',
+    ]);
   });
 });
 
