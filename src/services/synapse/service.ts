@@ -37,6 +37,8 @@ const MIB = 1024 * 1024;
 /** Largest body of a request that is no file, MiB: a batch of keys of encrypted rooms. */
 const REQUEST_MIB = 8;
 const YEAR_DAYS = 365;
+/** How long a registration token of `people invite` is good. */
+const INVITE_DAYS = 7;
 
 const SECRETS = {
   registration: 'synapse-registration',
@@ -154,6 +156,20 @@ function files(context: ServiceContext<SynapseSettings>): readonly FileWish[] {
         databaseUnits: postgres ? [SERVER_UNIT] : [],
         sisters: site.federation.map(({ address }) => address),
         ...server,
+      },
+    },
+    { path: '/usr/libexec/commesh/people.d/synapse', kind: 'copy', ...readable, mode: '0755' },
+    {
+      path: '/etc/commesh/people/synapse.json',
+      kind: 'template',
+      ...readable,
+      mode: '0600',
+      sensitive: true,
+      data: {
+        api: `http://127.0.0.1:${CLIENT_PORT}`,
+        server: site.domain,
+        secret: { secret: SECRETS.registration },
+        inviteDays: INVITE_DAYS,
       },
     },
     { path: FOLDER, kind: 'directory', ...own, mode: '0750' },
