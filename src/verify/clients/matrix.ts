@@ -190,7 +190,8 @@ export async function openMatrix(
         body,
       );
     else throw new Error(`the crypto library wants a request of an unknown kind (${request.type})`);
-    if (request.id !== undefined) await machine.markRequestAsSent(request.id, request.type, JSON.stringify(said));
+    if (request.id !== undefined)
+      await machine.markRequestAsSent(request.id, request.type, JSON.stringify(said));
   };
   const flush = async (): Promise<void> => {
     for (const request of await machine.outgoingRequests()) await deliver(request);
@@ -264,11 +265,16 @@ export async function openMatrix(
       const sealed = sdk.Attachment.encrypt(bytes);
       const info = sealed.mediaEncryptionInfo;
       if (info === undefined) throw new Error('the crypto library gave no key for the file');
-      const said = await askMatrix(route, 'POST', `${route.baseUrl}/_matrix/media/v3/upload?filename=verify`, {
-        token,
-        type: 'application/octet-stream',
-        body: Buffer.from(sealed.encryptedData),
-      });
+      const said = await askMatrix(
+        route,
+        'POST',
+        `${route.baseUrl}/_matrix/media/v3/upload?filename=verify`,
+        {
+          token,
+          type: 'application/octet-stream',
+          body: Buffer.from(sealed.encryptedData),
+        },
+      );
       const found = jsonOf(said);
       if (said.status !== 200)
         throw new MatrixRefusal(said.status, String(found['errcode'] ?? ''), String(found['error'] ?? ''));
