@@ -20,7 +20,11 @@ export interface BrowserOptions {
 
 export interface Browsers {
   /** A browser with a profile of its own, like a device of its own. */
-  open(name: string, size?: { readonly width: number; readonly height: number }): Promise<Device>;
+  open(
+    name: string,
+    size?: { readonly width: number; readonly height: number },
+    more?: { readonly locale?: string; readonly colorScheme?: 'light' | 'dark' },
+  ): Promise<Device>;
 }
 
 export interface Device {
@@ -50,12 +54,13 @@ export async function browsersFor(host: Host, options: BrowserOptions): Promise<
     `EXCLUDE ${https.address}`,
   ];
   return {
-    async open(name, size = { width: 1280, height: 800 }) {
+    async open(name, size = { width: 1280, height: 800 }, more = {}) {
       const record = join(folder, `${name}.netlog`);
       const context = await chromium.launchPersistentContext(join(folder, name), {
         executablePath: '/usr/bin/chromium',
         viewport: size,
         locale: 'en-US',
+        ...more,
         env: { ...(process.env as Record<string, string>), HOME: home },
         args: [
           '--no-sandbox',
@@ -244,8 +249,6 @@ export async function chatInBrowser(
       [desk, phone].map(({ page, complaints }) => [page.url(), ...complaints].join('\n')).join('\n'),
       { cause: error },
     );
-  } finally {
-    await desk.context.storageState().catch(() => undefined);
   }
   const hosts = [...(await desk.close()), ...(await phone.close())];
   return { hosts: [...new Set(hosts)].sort(), complaints: [...desk.complaints, ...phone.complaints] };

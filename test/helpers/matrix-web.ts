@@ -101,15 +101,22 @@ export interface TestWebchat {
   readonly ports: { readonly http: number; readonly https: number };
   /** The client API without TLS. */
   readonly synapse: string;
-  /** Folder with Synapse's database and media. */
-  readonly state: string;
+  /** Folder of the client's pages. */
+  readonly pages: string;
   addPerson(name: string, password: string, admin?: boolean): Promise<void>;
   /** A registration token for one use. */
   invite(): Promise<string>;
+  /** Events of all rooms as the server keeps them. */
+  events(): Promise<readonly { readonly type: string; readonly content: unknown }[]>;
   output(): string;
   stop(): Promise<void>;
 }
 
+const EVENTS = `
+import json, sqlite3, sys
+rows = sqlite3.connect(sys.argv[1]).execute("select json from event_json")
+print(json.dumps([{"type": one["type"], "content": one["content"]} for one in (json.loads(row[0]) for row in rows)]))
+`;
 const SECRET = 'shared-with-the-tests';
 
 /** Synapse and nginx with the plan's own files on loopback. */
@@ -170,7 +177,7 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
     caPem: ca.caPem,
     ports,
     synapse,
-    state,
+    pages: join(files, 'usr/share/commesh/webchat'),
     addPerson,
     async invite() {
       const access = await adminToken(synapse);
@@ -183,6 +190,10 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
         token: string;
       };
       return token;
+    },
+    async events() {
+      const { stdout } = await host.exec([python, '-c', EVENTS, join(state, 'homeserver.db')]);
+      return JSON.parse(stdout) as readonly { type: string; content: unknown }[];
     },
     output: () => `${lines.join('\n')}\n${nginx.output()}`,
     stop: async () => {

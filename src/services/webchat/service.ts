@@ -206,6 +206,16 @@ function element(site: Site, matrix: Matrix, connect: readonly string[]): Declar
   };
 }
 
+/** Files of the client that its page does not name itself, as paths below the address. */
+function partsOf({ files = [], tarballs = [] }: Declaration): readonly string[] {
+  return [
+    ...files.map(({ path }) => path),
+    ...tarballs.flatMap((wish) => wish.files.map(({ to }) => to)),
+  ].flatMap((path) =>
+    path.startsWith(`${ROOT}/`) && /\.(js|css|json|wasm)$/.test(path) ? [path.slice(ROOT.length)] : [],
+  );
+}
+
 function declare({ site, settings, use }: ServiceContext<WebchatSettings>): Declaration {
   const matrix = use('matrix');
   const none = 'it keeps nothing: messages are on the chat server, keys in the browser';
@@ -233,7 +243,7 @@ function declare({ site, settings, use }: ServiceContext<WebchatSettings>): Decl
       {
         kind: 'webchat',
         title: 'the chat for browsers loads, all of it from the kit',
-        options: { label: LABEL, client: settings.client },
+        options: { label: LABEL, parts: partsOf(own) },
       },
     ],
   };
