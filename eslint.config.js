@@ -26,9 +26,20 @@ export default tseslint.config(
     files: ['templates/**/*.js'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['atob', 'btoa', 'crypto', 'document', 'fetch', 'history', 'location', 'navigator', 'window'].map(
-          (name) => [name, 'readonly'],
-        ),
+        [
+          'atob',
+          'btoa',
+          'crypto',
+          'document',
+          'setTimeout',
+          'TextEncoder',
+          'fetch',
+          'history',
+          'localStorage',
+          'location',
+          'navigator',
+          'window',
+        ].map((name) => [name, 'readonly']),
       ),
     },
   },

@@ -145,6 +145,27 @@ export async function logIn(device: Device, domain: string, { name, password }: 
   await page.waitForSelector('.LeftPanel', { timeout: 120_000 });
 }
 
+/** Writes the recovery key down that a new account is offered. @returns it. */
+export async function keepRecoveryKey({ page }: Device): Promise<string> {
+  const key = (await page.locator('#recovery code').textContent({ timeout: PATIENCE })) ?? '';
+  await page.click('#recovery .primary');
+  await page.waitForSelector('#recovery', { state: 'hidden', timeout: PATIENCE });
+  return key;
+}
+
+/** Gives a further device of somebody the recovery key, so that it gets the keys of old messages. @returns what it says to a wrong key. */
+export async function recover({ page }: Device, key: string): Promise<string> {
+  const reversed = [...key].reverse().join('');
+  await page.fill('#recovery-key', reversed, { timeout: PATIENCE });
+  await page.click('#recovery .primary');
+  const problem = page.locator('#recovery [role=alert]:not(:empty)');
+  const said = (await problem.textContent({ timeout: PATIENCE })) ?? '';
+  await page.fill('#recovery-key', key);
+  await page.click('#recovery .primary');
+  await page.waitForSelector('#recovery', { state: 'hidden', timeout: PATIENCE });
+  return said;
+}
+
 /** Makes an encrypted room. */
 export async function makeRoom({ page }: Device, name: string): Promise<void> {
   await page.click('.LeftPanel .create');
@@ -206,6 +227,8 @@ export async function seePicture({ page }: Device): Promise<string> {
 
 /** What two people did, and every host their browsers asked for. */
 export interface Chat {
+  /** In the order of the people. */
+  readonly recoveryKeys: readonly string[];
   readonly hosts: readonly string[];
   readonly complaints: readonly string[];
 }
@@ -216,7 +239,11 @@ export interface Chat {
  */
 export async function chatInBrowser(
   host: Host,
-  options: BrowserOptions & { readonly people: readonly [Person, Person] },
+  options: BrowserOptions & {
+    readonly people: readonly [Person, Person];
+    /** Runs once everything has arrived, while both browsers are still open. */
+    readonly finally?: () => Promise<void>;
+  },
 ): Promise<Chat> {
   const { domain, folder, people } = options;
   const browsers = await browsersFor(host, options);
@@ -225,8 +252,12 @@ export async function chatInBrowser(
   const phone = await browsers.open(two.name, { width: 390, height: 780 });
   const shot = (device: Device, name: string): Promise<unknown> =>
     device.page.screenshot({ path: join(folder, `${name}.png`) });
+  let recoveryKeys: readonly string[];
   try {
     await Promise.all([logIn(desk, domain, one), logIn(phone, domain, two)]);
+    await phone.page.waitForSelector('#recovery code');
+    await shot(phone, 'phone-recovery');
+    recoveryKeys = await Promise.all([keepRecoveryKey(desk), keepRecoveryKey(phone)]);
     await makeRoom(desk, 'Night shift');
     await inviteTo(desk, `@${two.name}:${domain}`);
     await accept(phone, 'Night shift');
@@ -242,6 +273,7 @@ export async function chatInBrowser(
     await shot(phone, 'phone-room');
     if (seen.join() !== '320x200 #c03020,320x200 #2050c0')
       throw new Error(`other pictures came: ${seen.join(', ')}`);
+    await options.finally?.();
   } catch (error) {
     await shot(desk, 'desk-failed');
     await shot(phone, 'phone-failed');
@@ -251,5 +283,9 @@ export async function chatInBrowser(
     );
   }
   const hosts = [...(await desk.close()), ...(await phone.close())];
-  return { hosts: [...new Set(hosts)].sort(), complaints: [...desk.complaints, ...phone.complaints] };
+  return {
+    recoveryKeys,
+    hosts: [...new Set(hosts)].sort(),
+    complaints: [...desk.complaints, ...phone.complaints],
+  };
 }

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { extract } from 'tar';
 import type { Host } from '../../src/host/host.js';
 import { assemblePlan } from '../../src/plan/assemble.js';
@@ -94,6 +95,15 @@ async function unpackTarballs(host: Host, plan: Plan, root: string): Promise<voi
   }
 }
 
+interface Signed {
+  readonly signatures: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+/** Of one person: devices by id, and whose master key there is. */
+export interface KeysOf {
+  readonly device_keys: Readonly<Record<string, Signed>>;
+  readonly master_keys: Readonly<Record<string, Signed>>;
+}
+
 export interface TestWebchat {
   readonly plan: Plan;
   readonly caPem: string;
@@ -108,14 +118,17 @@ export interface TestWebchat {
   invite(): Promise<string>;
   /** Events of all rooms as the server keeps them. */
   events(): Promise<readonly { readonly type: string; readonly content: unknown }[]>;
+  /** Keys of somebody as other people's devices see them. */
+  keysOf(name: string): Promise<KeysOf>;
+  /** Waits until that many keys of rooms are in somebody's backup. */
+  untilBackedUp(name: string, keys: number): Promise<void>;
   output(): string;
   stop(): Promise<void>;
 }
 
-const EVENTS = `
+const QUERY = `
 import json, sqlite3, sys
-rows = sqlite3.connect(sys.argv[1]).execute("select json from event_json")
-print(json.dumps([{"type": one["type"], "content": one["content"]} for one in (json.loads(row[0]) for row in rows)]))
+print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()))
 `;
 const SECRET = 'shared-with-the-tests';
 
@@ -170,6 +183,10 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
     });
   }
   const synapse = `http://127.0.0.1:${ports.synapse}`;
+  const query = async (sql: string): Promise<readonly (readonly unknown[])[]> => {
+    const { stdout } = await host.exec([python, '-c', QUERY, join(state, 'homeserver.db'), sql]);
+    return JSON.parse(stdout) as readonly (readonly unknown[])[];
+  };
   const addPerson = (name: string, password: string, admin = false): Promise<void> =>
     register(synapse, name, password, admin);
   return {
@@ -191,9 +208,30 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
       };
       return token;
     },
+    async keysOf(name) {
+      const person = `@${name}:${site.domain}`;
+      const wanted = { device_keys: { [person]: [] } };
+      const answer = (await ask(
+        synapse,
+        '/_matrix/client/v3/keys/query',
+        wanted,
+        await adminToken(synapse),
+      )) as {
+        device_keys: Record<string, KeysOf['device_keys']>;
+        master_keys: KeysOf['master_keys'];
+      };
+      return { device_keys: answer.device_keys[person] ?? {}, master_keys: answer.master_keys };
+    },
     async events() {
-      const { stdout } = await host.exec([python, '-c', EVENTS, join(state, 'homeserver.db')]);
-      return JSON.parse(stdout) as readonly { type: string; content: unknown }[];
+      const rows = await query('select json from event_json');
+      return rows.map(([json]) => JSON.parse(String(json)) as { type: string; content: unknown });
+    },
+    async untilBackedUp(name, keys) {
+      const count = `select count(*) from e2e_room_keys where user_id = '@${name}:${site.domain}'`;
+      for (let tries = 0; Number((await query(count))[0]?.[0]) < keys; tries += 1) {
+        if (tries === 60) throw new Error(`the keys of ${name} are not backed up`);
+        await sleep(500);
+      }
     },
     output: () => `${lines.join('\n')}\n${nginx.output()}`,
     stop: async () => {

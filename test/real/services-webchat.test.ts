@@ -8,7 +8,10 @@ import { SITE } from '../fixtures/verify-plan.js';
 import {
   browsersFor,
   chatInBrowser,
+  hear,
   logIn,
+  recover,
+  seePicture,
   type BrowserOptions,
   type Browsers,
 } from '../helpers/chat-in-browser.js';
@@ -86,10 +89,12 @@ describe('the chat for browsers', () => {
       { name: 'ben', password: 'staple river window' },
     ] as const;
     for (const { name, password } of people) await kit.addPerson(name, password);
-    const { hosts, complaints } = await chatInBrowser(host, {
+    const { hosts, complaints, recoveryKeys } = await chatInBrowser(host, {
       ...options,
       folder: join(folder, 'two'),
       people,
+      // Anna's key and Ben's, for Anna's other device below.
+      finally: () => kit.untilBackedUp('anna', 2),
     });
     expect(hosts).toEqual(OWN);
     // A server that has no backup of keys and no device to take over answers 404.
@@ -98,6 +103,21 @@ describe('the chat for browsers', () => {
     expect(rows.filter(({ type }) => type === 'm.room.encrypted').length).toBe(4);
     expect(rows.filter(({ type }) => type === 'm.room.message')).toEqual([]);
     expect(JSON.stringify(rows)).not.toMatch(/generator|until six|picture\.png/);
+
+    // Another device of Anna's, with nothing but her password and her paper.
+    const other = await browsers.open('anna-again', { width: 1280, height: 800 });
+    await logIn(other, domain, people[0]);
+    expect(await recover(other, recoveryKeys[0] ?? '')).toContain('does not fit');
+    await other.page.click('.RoomList a:has-text("Night shift")');
+    await hear(other, 'Yes, until six.');
+    expect(await seePicture(other)).toBe('320x200 #2050c0');
+    await other.page.screenshot({ path: join(folder, 'second-device.png') });
+    expect(await other.close()).toEqual(OWN);
+    const { device_keys, master_keys } = await kit.keysOf('anna');
+    const signers = Object.values(device_keys).map(
+      (one) => Object.keys(one.signatures[`@anna:${domain}`] ?? {}).length,
+    );
+    expect([signers, Object.keys(master_keys)]).toEqual([[2, 2], [`@anna:${domain}`]]);
   });
 
   it('offers no other server, in every language of the site, dark and light', async () => {

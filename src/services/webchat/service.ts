@@ -117,7 +117,7 @@ function hydrogenFiles(site: Site, matrix: Matrix): readonly FileWish[] {
       config: { defaultHomeServer: matrix.server, languages: tags },
     }),
     ...tags.map((tag) => rendered(`i18n/${tag}.json`, 'texts.json', { texts: { catalogue: tag } })),
-    ...['app.js', 'app.css', 'canonical-json.js', 'base64.js', 'nothing.js'].map(copy),
+    ...['app.js', 'app.css', 'recovery.js', 'canonical-json.js', 'base64.js', 'nothing.js'].map(copy),
     ...joinPages(site, matrix, tags),
     ...['join/join.js', 'join/join.css'].map(copy),
   ];

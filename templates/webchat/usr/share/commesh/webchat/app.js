@@ -2,6 +2,7 @@
 // way to an account.
 import { FeatureFlag, FeatureSet, Platform, RootViewModel, ViewModel } from '/hydrogen.js';
 import { createNavigation, createRouter } from '/hydrogen.js';
+import { offerRecovery } from '/recovery.js';
 
 const json = async (path) => (await fetch(path)).json();
 const element = (name, text, more = {}) => Object.assign(document.createElement(name), { textContent: text, ...more });
@@ -45,6 +46,20 @@ class SiteViewModel extends RootViewModel {
   _showSession(client) {
     mendCreateRoom(client.session);
     super._showSession(client);
+    void this._offerRecovery(client);
+  }
+
+  async _offerRecovery(client) {
+    try {
+      const account = await this.platform.sessionInfoStorage.get(client.sessionId);
+      const olm = await this.platform.loadOlm();
+      const dialog = document.getElementById('recovery');
+      dialog.dir = texts.dir;
+      const { logger } = this.platform;
+      await offerRecovery({ dialog, texts: texts.recovery, account, session: client.session, olm, logger });
+    } catch (error) {
+      console.error(error);
+    }
   }
 }
 
