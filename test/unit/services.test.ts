@@ -20,7 +20,6 @@ const read = (path: string): Uint8Array | null => (existsSync(path) ? readFileSy
 /** Secrets every site has, and public facts only the site layer knows. */
 const GIVEN = ['ca-fingerprint', 'ca-pem', 'ca-mobileconfig', 'clock-floor'];
 
-/** Services a preset can have: those whose needs some service meets. */
 let services: readonly Service[];
 const plans = new Map<string, Plan>();
 
@@ -32,13 +31,6 @@ beforeAll(async () => {
     expect(diagnostics.filter((one) => one.severity === 'error')).toEqual([]);
     plans.set(preset, plan);
   }
-  const { site } = await loadProfile(join(root, 'profiles/quickstart.yaml'), services);
-  const offered = new Set(
-    services.flatMap((one) => Object.keys(one.provides?.(site, one.settings(site, {})) ?? {})),
-  );
-  services = services.filter((one) =>
-    (one.needs?.(site, one.settings(site, {})) ?? []).every((name) => offered.has(name)),
-  );
 });
 
 describe('every service', () => {
