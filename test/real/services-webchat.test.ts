@@ -121,10 +121,10 @@ describe('the chat for browsers', () => {
   });
 
   it('offers no other server, in every language of the site, dark and light', async () => {
-    for (const [locale, colorScheme] of [
-      ['en', 'light'],
-      ['es', 'dark'],
-      ['ar', 'light'],
+    for (const [locale, colorScheme, button] of [
+      ['en', 'light', 'Log In'],
+      ['es', 'dark', 'Entrar'],
+      ['ar', 'light', 'دخول'],
     ] as const) {
       const device = await browsers.open(
         `look-${locale}`,
@@ -134,6 +134,7 @@ describe('the chat for browsers', () => {
       await device.page.goto(`https://chat.${domain}/`);
       await device.page.waitForSelector('#password');
       expect(await device.page.isVisible('#homeserver')).toBe(false);
+      expect(await device.page.textContent('.PasswordLoginView button')).toBe(button);
       expect(await device.page.locator('a:visible').evaluateAll((all) => all.map(String))).toEqual([
         `https://chat.${domain}/join/${locale}/`,
       ]);
