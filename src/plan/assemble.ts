@@ -1,4 +1,4 @@
-import type { Diagnostic, ProfilePath } from '../diagnostics/diagnostic.js';
+import { fault, type Diagnostic, type ProfilePath } from '../diagnostics/diagnostic.js';
 import type {
   BackupWish,
   Capabilities,
@@ -127,10 +127,43 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
   return {
     plan,
     diagnostics: [
+      ...enabled.flatMap((service) =>
+        (service.needs?.(site, settingsOf(service)) ?? [])
+          .filter((name) => capabilities[name] === undefined)
+          .map((name) => missingCapability(site, service, name, services)),
+      ),
       ...portConflicts(plan.ports),
       ...fileConflicts(files),
       ...capacityFaults(site, memory, disk),
     ],
+  };
+}
+
+/** Capabilities in words. */
+const CAPABILITY: Readonly<Record<CapabilityName, string>> = {
+  turn: 'a relay for calls',
+  web: 'a web server',
+  matrix: 'a Matrix server',
+  chat: 'a chat service people can be invited to',
+};
+
+function missingCapability(
+  site: Site,
+  service: Service,
+  name: CapabilityName,
+  services: readonly Service[],
+): Diagnostic {
+  const offering = services.filter((one) => one.provides?.(site, one.settings(site, {}))[name] !== undefined);
+  return {
+    ...fault(
+      'plan/missing-service',
+      `"${service.id}" needs ${CAPABILITY[name]}, and this site has none`,
+      ['services', service.id],
+      offering.length === 0
+        ? `take "${service.id}" out`
+        : `add "${offering.map(({ id }) => id).join('" or "')}" below "services:", or take "${service.id}" out`,
+    ),
+    at: 'key',
   };
 }
 

@@ -279,6 +279,8 @@ export interface JoinCard extends Because {
   readonly title: string;
   /** Plain sentences; `{domain}` and `{address}` are filled in. The web server's catalogues may translate the card. */
   readonly lines: readonly string[];
+  /** Address of a page of the kit, shown as a button. */
+  readonly link?: string;
 }
 
 export interface BackupWish extends Because {
@@ -387,6 +389,8 @@ export interface Service<S = unknown> {
   settings(site: Site, written: Readonly<Record<string, unknown>>): S;
   /** Rules a schema cannot say. Paths start at the profile's root. */
   rules?(site: Site, settings: S): readonly Diagnostic[];
+  /** Capabilities without which it makes no sense; when one is missing the plan says so, and which service has it. */
+  needs?(site: Site, settings: S): readonly CapabilityName[];
   /** Capabilities offered under these settings. */
   provides?(site: Site, settings: S): Partial<Capabilities>;
   declare(context: ServiceContext<S>): Declaration;
