@@ -9,6 +9,7 @@ import type { ArtifactWishes } from '../../src/mirror/artifacts.js';
 import { verifyCache } from '../../src/mirror/cache.js';
 import { fetchRequest, type FetchOptions, type FetchReport } from '../../src/mirror/fetch.js';
 import { requestDigest, type Request } from '../../src/mirror/request.js';
+import { createHost } from '../../src/host/host.js';
 import { TAR_END, tarOf } from '../../src/host/tarball.js';
 import { extractTarball } from '../../src/host/tarball.js';
 import { testBase } from '../helpers/base-tree.js';
@@ -58,9 +59,10 @@ const WHEELS: readonly Wheel[] = [
 ];
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
+const own = createHost();
 beforeAll(async () => {
-  const { tools } = await testBase(bench.host);
-  const folder = await bench.host.temporary('wheels');
+  const { tools } = await testBase(own);
+  const folder = await own.temporary('wheels');
   const list = WHEELS.map((wheel) => [...wheel, `/mnt/out/${wheel[0]}-${wheel[1]}-${wheel[2]}.whl`]);
   await tools.run(['python3', '-c', MAKE], {
     binds: [{ from: folder, to: '/mnt/out' }],
@@ -136,7 +138,10 @@ beforeAll(async () => {
   const address = server.address();
   base = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
 });
-afterAll(() => new Promise((done) => server.close(done)));
+afterAll(async () => {
+  await new Promise((done) => server.close(done));
+  await own.close();
+});
 /** Digests the index tells, where they are not those of its files. */
 const digests = new Map<string, string>();
 let integrityOf: string | null;

@@ -305,7 +305,13 @@ function declare(context: ServiceContext<SynapseSettings>): Declaration {
       perPersonKiB: 6144,
     },
     disk: { fixedMB: settings.upload.totalMB + (postgres ? 400 : 100), perPersonMB: 30 },
-    checks: [],
+    checks: [
+      {
+        kind: 'matrix-talk',
+        title: 'two people exchange encrypted messages and a file, and strangers get nowhere',
+        options: { ...matrixOf(site) },
+      },
+    ],
   };
 }
 
