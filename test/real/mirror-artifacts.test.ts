@@ -169,7 +169,7 @@ function wanted(requirements: readonly string[], arch: 'arm64' | 'amd64' = 'arm6
     wheels: [{ id: 'server', requirements, provided: ['Given'], service: 'server', because }],
     tarballs: [],
   };
-  return { ...bench.request(['hello']), artifacts };
+  return { ...bench.request(['turn']), artifacts };
 }
 function page(): Request {
   const artifacts: ArtifactWishes = {
@@ -179,7 +179,7 @@ function page(): Request {
       { name: '@chat/page', version: '1.2.3', files: [], service: 'page', because: ['services', 'page'] },
     ],
   };
-  return { ...bench.request(['hello']), artifacts };
+  return { ...bench.request(['turn']), artifacts };
 }
 async function fetch(request: Request, more: Partial<FetchOptions> = {}): Promise<FetchReport> {
   const usual = bench.options(request);
@@ -221,7 +221,7 @@ describe('wheels', () => {
   });
 
   it('change the digest of a request, and nothing is different without them', () => {
-    const plain = bench.request(['hello']);
+    const plain = bench.request(['turn']);
     expect(requestDigest({ ...plain, artifacts: { arch: 'arm64', wheels: [], tarballs: [] } })).toBe(
       requestDigest(plain),
     );

@@ -121,12 +121,21 @@ export function platformFlags(arch: Arch): readonly string[] {
 }
 
 /**
- * pip asks these functions for the markers of requirements (PEP 508, platform_machine); everything else of the target is as in
- * the tools tree. $1 is the machine.
+ * pip asks this function for the machine of a requirement's marker (PEP 508, platform_machine); everything else of the target is
+ * as in the tools tree. What Debian provides is offered as an empty wheel newer than any, so that pip asks nobody for it.
+ * argv: the machine, the provided projects with commas between them, and pip's own.
  */
-const PIP = `import platform, runpy, sys
-machine = sys.argv.pop(1)
+const PIP = `import os, platform, runpy, sys, zipfile
+machine, provided = sys.argv.pop(1), sys.argv.pop(1)
 platform.machine = lambda: machine
+os.makedirs("/mnt/work/provided", exist_ok=True)
+for project in filter(None, provided.split(",")):
+    name = project.replace("-", "_")
+    with zipfile.ZipFile(f"/mnt/work/provided/{name}-9999-py3-none-any.whl", "w") as wheel:
+        info = f"{name}-9999.dist-info"
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\\nName: {project}\\nVersion: 9999\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 `;
 
@@ -169,6 +178,7 @@ export async function resolveWheels(
   await writeFile(join(work, 'resolve.py'), PIP);
   // Addresses may hold a password: never in argv.
   const settings = ['[global]', 'disable-pip-version-check = true', 'no-input = true'];
+  const folders = ['/mnt/work/provided'];
   let network = false;
   if ('index' in place) {
     network = true;
@@ -179,8 +189,9 @@ export async function resolveWheels(
   } else {
     settings.push('no-index = true');
     const projects = (await readdir(place.folder).catch(() => [])).sort();
-    settings.push('find-links =', ...projects.map((project) => `  /mnt/wheels/${project}`));
+    folders.push(...projects.map((project) => `/mnt/wheels/${project}`));
   }
+  settings.push('find-links =', ...folders.map((folder) => `  ${folder}`));
   await writeFile(join(work, 'pip.conf'), `${settings.join('\n')}\n`);
   await tools
     .run(
@@ -188,6 +199,7 @@ export async function resolveWheels(
         'python3',
         '/mnt/work/resolve.py',
         MACHINES[arch],
+        wish.provided.map(normalised).join(','),
         'install',
         '--dry-run',
         '--ignore-installed',
@@ -327,7 +339,9 @@ function refusal(error: ToolError, wish: Planned<WheelsWish>, arch: Arch, place:
   const text = error.stderrTail;
   const missing = /No matching distribution found for (\S+)/.exec(text)?.[1];
   const where = 'index' in place ? `the Python index at ${new URL(place.index).host}` : place.folder;
-  if (missing !== undefined)
+  // pip tells a project it could not ask for as one that is not there.
+  const unreachable = /Retrying|Connection|timed out|SSLError|ProxyError/.test(text);
+  if (missing !== undefined && !unreachable)
     return new WorkError(`${where} has no wheel of "${missing}" for Python ${PYTHON} on ${MACHINES[arch]}`, {
       hint:
         'index' in place
@@ -336,15 +350,16 @@ function refusal(error: ToolError, wish: Planned<WheelsWish>, arch: Arch, place:
       because: wish.because,
       cause: error,
     });
-  const lines = text.split('\n').filter((line) => /^(?:ERROR|WARNING)/.test(line));
-  return new WorkError(
-    `pip cannot work out the wheels of "${wish.id}": ${lines.at(-1) ?? text.trim().slice(-300)}`,
-    {
-      hint: /Connection|timed out|resolve|SSL|certificate/i.test(text)
-        ? "is the index reachable? Its address comes from pip's settings, or from --archive pypi=URL"
-        : 'run the command again with --verbose to see all that pip says',
+  if (unreachable && 'index' in place)
+    return new WorkError(`${where} cannot be reached`, {
+      hint: "run the command again when the network is better; its address comes from pip's settings, or from --archive pypi=URL",
       because: wish.because,
       cause: error,
-    },
-  );
+    });
+  const last = text.split('\n').findLast((line) => line.startsWith('ERROR')) ?? text.trim().slice(-300);
+  return new WorkError(`pip cannot work out the wheels of "${wish.id}": ${last}`, {
+    hint: 'run the command again with --verbose to see all that pip says',
+    because: wish.because,
+    cause: error,
+  });
 }
