@@ -114,7 +114,8 @@ export async function startMatrix(
   try {
     await untilOpen(port, 120);
   } catch (error) {
-    throw new Error(`Synapse does not start:\n${running.output()}`, { cause: error });
+    const log = await readFile(join(folder, 'log'), 'utf8').catch(() => '');
+    throw new Error(`Synapse does not start:\n${log}`, { cause: error });
   }
 
   await ca.issue(folder, 'site', [domain, `matrix.${domain}`]);
