@@ -1,4 +1,5 @@
 import type { BackupOptions } from './commands/backup.js';
+import type { Action, PeopleOptions } from './commands/people.js';
 import type { RestoreOptions } from './commands/restore.js';
 import type { TryOptions } from './commands/try.js';
 import type { VerifyOptions } from './commands/verify.js';
@@ -29,6 +30,7 @@ const FORWARDS: OptionSpec = {
   text: 'the kit runs under "try": the file of ports it has written',
   completes: 'path',
 };
+const PEOPLE_ACTIONS = ['add', 'list', 'invite', 'reset', 'remove'] as const satisfies readonly Action[];
 const BOARDS = ['zero2w', 'pi3', 'pi4', 'pi5', 'pc'] as const;
 
 /** The table of commands, in the order of the work. */
@@ -375,6 +377,66 @@ export const commands: readonly CommandSpec[] = [
         image: word(args, 0),
         allowLoop: options['allowLoop'] === true,
         ...given({ device: maybe(args, 1), yesIMean: string(options, 'yesIMean') }),
+      });
+    },
+  },
+  {
+    name: 'people',
+    summary: 'accounts of the people of a running kit',
+    description:
+      "Makes, lists, invites and removes people on the kit's chat servers over SSH, and gives them new passphrases. " +
+      'Passphrases are made here, reach the kit inside the SSH connection, and are shown once: on the terminal, or ' +
+      'on a sheet of cards to print and cut.',
+    arguments: [
+      { name: '<action>', text: 'what to do', choices: PEOPLE_ACTIONS },
+      { name: '[names...]', text: 'names, as they stand before the domain of an address' },
+    ],
+    options: [
+      KIT_PROFILE,
+      FORWARDS,
+      { flags: '--host <address>', text: 'address of the kit (default: the address in the profile)' },
+      {
+        flags: '--service <name>',
+        text: 'only this chat service (default: each one the kit has)',
+      },
+      {
+        flags: '--from <file>',
+        text: 'a list of names, one in each line, or CSV: "anna,Anna Moyo"',
+        completes: 'path',
+      },
+      {
+        flags: '--cards <file>',
+        text: 'write a sheet of cards (HTML) instead of showing passphrases and invitations',
+        completes: 'path',
+      },
+      { flags: '--admin', text: 'add: they may look after the chat server' },
+      {
+        flags: '--number <number>',
+        text: 'invite: so many invitations, each for one person (default: 1)',
+        number: { least: 1, most: 500 },
+      },
+    ],
+    example: [
+      '$ commeshctl people add anna ben --profile profiles/clinic.yaml',
+      '$ commeshctl people add --from village.csv --cards cards.html --profile profiles/clinic.yaml',
+      '$ commeshctl people invite --number 20 --cards cards.html --profile profiles/clinic.yaml',
+      '$ commeshctl people reset anna --profile profiles/clinic.yaml',
+    ],
+    run: async (cli, args, options) => {
+      const { runPeople } = await import('./commands/people.js');
+      return runPeople(cli, {
+        profile: profileOption(options),
+        action: word(args, 0) as Action,
+        names: (args[1] ?? []) as readonly string[],
+        admin: options['admin'] === true,
+        ...given<Omit<PeopleOptions, 'profile' | 'action' | 'names' | 'admin'>>({
+          hostname: string(options, 'host'),
+          forwards: string(options, 'forwards'),
+          service: string(options, 'service'),
+          from: string(options, 'from'),
+          cards: string(options, 'cards'),
+          number: number(options, 'number'),
+        }),
       });
     },
   },

@@ -109,7 +109,7 @@ async function fillSshKey(host: Host, folder: string, id: string, given: string 
 }
 
 /** A number below `limit`, each equally likely. */
-function below(host: Host, limit: number): number {
+function below(host: Pick<Host, 'random'>, limit: number): number {
   const ceiling = Math.floor(0x1_0000_0000 / limit) * limit;
   for (;;) {
     const value = host.random(4).readUInt32BE();
@@ -117,16 +117,21 @@ function below(host: Host, limit: number): number {
   }
 }
 
+/** `count` words of the list in words.ts, joined by hyphens: 10.5 bits each. */
+export function makePassphrase(host: Pick<Host, 'random'>, count: number): string {
+  return Array.from({ length: count }, () => WORDS[below(host, WORDS.length)]).join('-');
+}
+
 function makeValue(host: Host, need: SecretNeed): string {
-  const parts = (alphabet: readonly string[] | string, joint: string): string =>
-    Array.from({ length: need.length }, () => alphabet[below(host, alphabet.length)]).join(joint);
+  const parts = (alphabet: string): string =>
+    Array.from({ length: need.length }, () => alphabet[below(host, alphabet.length)]).join('');
   switch (need.kind) {
     case 'token':
-      return parts(LETTERS, '');
+      return parts(LETTERS);
     case 'hex':
-      return parts('0123456789abcdef', '');
+      return parts('0123456789abcdef');
     case 'words':
-      return parts(WORDS, '-');
+      return makePassphrase(host, need.length);
     case 'ssh-ed25519':
       throw new Error('an SSH key is a pair, not a value');
   }

@@ -63,6 +63,8 @@ export interface ChatKit {
   readonly work: string;
   /** A program of the kit. */
   kit(...argv: string[]): Promise<ExecResult>;
+  /** The argv that runs a program of the kit from this machine; the program and its arguments follow. */
+  readonly enterKit: readonly string[];
   /** A program of this machine, on the phone's end of the cable. */
   phone(...argv: string[]): Promise<ExecResult>;
   /** A program of this machine in the kit's namespaces, outside its tree; `{root}` stands for the tree's folder. */
@@ -196,12 +198,14 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
     ...(host.uid === 0 ? [] : ['--user', '--preserve-credentials']),
   ];
   const all = [...enter, '--mount', '--net', '--pid', '--uts', '--ipc'];
+  const enterKit = [...all, 'chroot', join(work, 'mount/root')];
   const quiet = { allowFailure: true, timeoutMs: 120_000 };
   const kit: ChatKit = {
     plan,
     caPem: ca.caPem,
     work,
-    kit: (...argv) => host.exec([...all, 'chroot', join(work, 'mount/root'), ...argv], quiet),
+    enterKit,
+    kit: (...argv) => host.exec([...enterKit, ...argv], quiet),
     phone: (...argv) =>
       host.exec([...all, 'ip', 'netns', 'exec', 'phone', ...argv], {
         ...quiet,

@@ -145,6 +145,13 @@ function declare({ site, settings, use }: ServiceContext<ProsodySettings>): Decl
         group: 'root',
         data: { dataRoot: DATA_ROOT, dataFolder: DATA_FOLDER },
       },
+      {
+        path: '/usr/libexec/commesh/people.d/prosody',
+        kind: 'copy',
+        mode: '0755',
+        owner: 'root',
+        group: 'root',
+      },
       { path: DATA_FOLDER, kind: 'directory', mode: '0750', owner: 'prosody', group: 'prosody' },
       // Made here so that the first backup finds it.
       { path: hostFolder(shareHost), kind: 'directory', mode: '0750', owner: 'prosody', group: 'prosody' },
