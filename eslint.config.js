@@ -21,4 +21,26 @@ export default tseslint.config(
       globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly', URL: 'readonly' },
     },
   },
+  // Scripts of the pages a kit serves run in a browser.
+  {
+    files: ['templates/**/*.js'],
+    languageOptions: {
+      globals: Object.fromEntries(
+        [
+          'atob',
+          'btoa',
+          'crypto',
+          'document',
+          'setTimeout',
+          'TextEncoder',
+          'fetch',
+          'history',
+          'localStorage',
+          'location',
+          'navigator',
+          'window',
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+  },
 );

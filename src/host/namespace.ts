@@ -44,7 +44,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$tree/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$tree/run"
 mount -t tmpfs -o mode=755 tmpfs "$tree/mnt"
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir -p "$tree$2"; else mkdir -p "$tree\${2%/*}"; : > "$tree$2"; fi
+  if [ -d "$1" ]; then mkdir -p "$tree$2"; else mkdir -p "$tree\${2%/*}"; : >> "$tree$2"; fi
   mount --rbind "$1" "$tree$2"
   [ "$3" = rw ] || mount -o remount,bind,ro "$tree$2"
   shift 3
@@ -57,6 +57,9 @@ fi
 folder=$1; shift
 exec "$loader" --library-path "$libraries" "$tree/usr/sbin/chroot" "$tree" /usr/bin/env -C "$folder" "$@"
 `;
+
+/** What glibc's resolver reads (resolver(5)). The tree has files of these names. */
+const RESOLVER = ['/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf'];
 
 /** What the kernel hands programs of another architecture to (Documentation/admin-guide/binfmt-misc.rst). */
 export interface Interpreter {
@@ -74,7 +77,7 @@ export interface NamespaceTools extends Tools {
 /**
  * Programs of the tools tree at `path`, run in their own user, mount, pid, ipc, uts and network namespaces (unshare(1)). Of the
  * host only newuidmap and newgidmap are used, for `ids: 'range'`: they need the right to map ids.
- * Binds must lie below /mnt. `interpreter`: runs arm64 programs; it is registered in a binfmt_misc of the namespace's own
+ * Binds must lie below /mnt. `network` alone gives a run the host's network namespace. `interpreter`: runs arm64 programs; it is registered in a binfmt_misc of the namespace's own
  * (Linux >= 6.7), seen by nobody else. Null: no emulation, or the host's own registration.
  */
 export function namespaceTools(
@@ -87,11 +90,13 @@ export function namespaceTools(
     id,
     path,
     async run(argv, options: ToolsOptions = {}): Promise<ExecResult> {
-      const { binds = [], cwd = '/', ids = 'single', env = {}, ...rest } = options;
+      const { binds = [], cwd = '/', ids = 'single', network = false, env = {}, ...rest } = options;
       const mounts = binds.flatMap((bind) => {
         if (!bind.to.startsWith('/mnt/')) throw new Error(`bind outside /mnt: ${bind.to}`);
         return [bind.from, bind.to, bind.readOnly ? 'ro' : 'rw'];
       });
+      // Names are looked up as on the host.
+      if (network) for (const file of RESOLVER) if (existsSync(file)) mounts.push(file, file, 'ro');
       const inside = {
         PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
         HOME: '/root',
@@ -108,7 +113,7 @@ export function namespaceTools(
           ...(ids === 'range' ? ['--map-auto'] : []),
           '--mount',
           '--pid',
-          '--net',
+          ...(network ? [] : ['--net']),
           '--ipc',
           '--uts',
           '--fork',

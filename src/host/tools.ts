@@ -13,6 +13,8 @@ export interface ToolsOptions extends Omit<ExecOptions, 'cwd'> {
   readonly cwd?: string;
   /** single: only root (mapped to the caller). range: 65,536 ids through newuidmap, for trees with owners. */
   readonly ids?: 'single' | 'range';
+  /** With the network of this computer. Only for fetch. */
+  readonly network?: boolean;
 }
 
 /**

@@ -95,8 +95,9 @@ export async function makeBlank(host: Host, tools: Tools, spec: BlankSpec, folde
     const work = join(part, 'work');
     await mkdir(work);
     const image = join(part, 'disk.img');
-    await writeStart(tools, image, work, spec, plan, layout);
-    await fill(tools, image, work, spec, plan, layout);
+    const making: Making = { tools, image, work, spec, plan, layout };
+    await writeStart(making);
+    await fill(making);
     await rm(work, { recursive: true });
     const { map } = await createBmap(host, image);
     await writeFile(join(part, 'disk.bmap'), formatBmap(map, basename(folder)));
@@ -133,15 +134,20 @@ export function tableEntries(board: Board, partitions: readonly ImagePartition[]
   }));
 }
 
+/** A blank disk in the making. */
+interface Making {
+  readonly tools: Tools;
+  /** The file it becomes. */
+  readonly image: string;
+  /** A folder for what is needed on the way. */
+  readonly work: string;
+  readonly spec: BlankSpec;
+  readonly plan: BootPlan;
+  readonly layout: DiskLayout;
+}
+
 /** The empty disk: its size, a table and, for a PC's BIOS, the boot code. */
-async function writeStart(
-  tools: Tools,
-  image: string,
-  work: string,
-  spec: BlankSpec,
-  plan: BootPlan,
-  layout: DiskLayout,
-): Promise<void> {
+async function writeStart({ tools, image, work, spec, plan, layout }: Making): Promise<void> {
   const code = plan.bios === null ? null : await biosCore(tools, spec.boot, work, plan.bios);
   const room = layout.partitions[0].start - SECTOR;
   if (code !== null && code.core.length > room) {
@@ -160,14 +166,7 @@ async function writeStart(
 }
 
 /** Both file systems, side by side: each program writes only its own part of the file. */
-async function fill(
-  tools: Tools,
-  image: string,
-  work: string,
-  spec: BlankSpec,
-  plan: BootPlan,
-  layout: DiskLayout,
-): Promise<void> {
+async function fill({ tools, image, work, spec, plan, layout }: Making): Promise<void> {
   const [boot, root] = layout.partitions;
   const ids = imageIds(spec.id);
   const texts = join(work, 'texts');

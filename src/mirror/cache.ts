@@ -4,12 +4,15 @@ import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError } from '../diagnostics/errors.js';
 import { hashFile, readTextIfThere, sha256, syncFolder, writeAtomic } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
+import { artifactPath, artifactsOf, becauseOfArtifact } from './artifacts.js';
+import { NPM_SET } from '../services/contract.js';
 import { each } from './parallel.js';
-import { archOfList, unpackList } from './lists.js';
+import { archOfList, EVERY_ARCH, unpackList } from './lists.js';
 import { archsOf, becauseOf } from './lock.js';
 import { PackagesIndex, toRecord } from './packages.js';
-import { verifySigned, parseRelease } from './release.js';
+import { RELEASE_NAMES, parseRelease, verifyRelease as verifySignature } from './release.js';
 import type { Request } from './request.js';
+import { becauseOfArchive, suiteFolder } from './suites.js';
 import type { Lock, LockFile, LockIndex, LockPackage } from './types.js';
 
 /** Folder of an archive in the cache. Below it everything stands as on the mirror. */
@@ -138,7 +141,7 @@ const WORDS: Record<Fault, string> = {
 
 /**
  * Checks that the cache holds what the lock names for these sets: every index and .deb by SHA-256, every InRelease by
- * its signature, and (`full`) that the signed indexes really list every package of the lock.
+ * its signature (or that beside it), and (`full`) that the signed indexes really list every package of the lock.
  * @returns the signed stanza of each package by the SHA-256 of its .deb (latin1 text); none unless `full`.
  * @throws CacheMissError that names the file, the package and the profile path that asked for it.
  */
@@ -172,10 +175,17 @@ function miss(message: string, because: ProfilePath, hint?: string): CacheMissEr
   });
 }
 
-function indexFault(index: LockIndex, file: LockFile, fault: Fault, path: string): CacheMissError {
-  return miss(`the package index ${file.path} of the archive "${index.archive}" ${WORDS[fault]}: ${path}`, [
-    'mirror',
-  ]);
+function indexFault(
+  index: LockIndex,
+  file: LockFile,
+  fault: Fault,
+  path: string,
+  request: Request,
+): CacheMissError {
+  return miss(
+    `the package index ${file.path} of the archive "${index.archive}" ${WORDS[fault]}: ${path}`,
+    becauseOfArchive(request, index.archive),
+  );
 }
 
 /** @returns path of each locked index file, by SHA-256. */
@@ -185,7 +195,7 @@ async function verifyIndexes(lock: Lock, cache: Cache, options: VerifyOptions): 
     for (const file of index.files) {
       const found = await cache.findIndex(index, file, options.full);
       if ('fault' in found) {
-        throw indexFault(index, file, found.fault as Fault, found.path);
+        throw indexFault(index, file, found.fault as Fault, found.path, options.request);
       }
       paths.set(file.sha256, found.path);
     }
@@ -199,25 +209,30 @@ async function verifyRelease(
   paths: ReadonlyMap<string, string>,
   options: VerifyOptions,
 ): Promise<void> {
-  const prefix = `dists/${index.suite}/`;
+  const prefix = suiteFolder(index.suite);
+  const because = becauseOfArchive(options.request, index.archive);
   const what = `the package index "${index.suite}" of the archive "${index.archive}"`;
-  const release = index.files.find((file) => file.path === `${prefix}InRelease`);
-  const keyring = options.keyrings[index.archive];
-  if (release === undefined || keyring === undefined) {
-    throw miss(`${what} has no signed release file in the lock`, ['mirror']);
+  const release = new Map<string, Buffer>();
+  for (const name of RELEASE_NAMES) {
+    const file = index.files.find(({ path }) => path === `${prefix}${name}`);
+    if (file !== undefined) release.set(name, await readFile(paths.get(file.sha256) ?? ''));
   }
-  const text = await readFile(paths.get(release.sha256) ?? '', 'utf8');
-  const signed = await verifySigned(text, keyring);
-  if ('fault' in signed) throw miss(`${what} cannot be trusted: ${signed.reason}`, ['mirror']);
+  const keyring = options.keyrings[index.archive];
+  if (release.size === 0 || keyring === undefined) {
+    throw miss(`${what} has no signed release file in the lock`, because);
+  }
+  const signed = await verifySignature(release, keyring);
+  if ('fault' in signed) throw miss(`${what} cannot be trusted: ${signed.reason}`, because);
   if (!signed.fingerprints.some((fingerprint) => index.signedBy.includes(fingerprint))) {
-    throw miss(`${what} is signed by another key than the lock names`, ['mirror']);
+    throw miss(`${what} is signed by another key than the lock names`, because);
   }
   const named = parseRelease(signed.text).files;
   for (const file of index.files) {
-    if (file === release) continue;
-    const entry = named.get(file.path.slice(prefix.length));
+    const name = file.path.slice(prefix.length);
+    if (release.has(name)) continue;
+    const entry = named.get(name);
     if (entry?.sha256 !== file.sha256) {
-      throw miss(`the lock names another ${file.path} than ${what} as it is signed`, ['mirror']);
+      throw miss(`the lock names another ${file.path} than ${what} as it is signed`, because);
     }
   }
 }
@@ -237,6 +252,15 @@ async function verifyPackages(
     throw miss(
       `the package ${found.name} ${found.version} ${WORDS[state]}: ${path}`,
       becauseOf(options.request, id, found),
+    );
+  });
+  await each(artifactsOf(lock), 4, host.signal, async ({ set, one }) => {
+    const path = artifactPath(cache.folder, set, one);
+    const state = await cache.check(path, one, options.full);
+    if (state === 'good') return;
+    throw miss(
+      `the ${set === NPM_SET ? 'npm package' : 'Python wheel'} ${one.name} ${one.version} ${WORDS[state]}: ${path}`,
+      becauseOfArtifact(options.request.artifacts, set, one),
     );
   });
 }
@@ -269,11 +293,11 @@ async function verifyChain(
       await Promise.all(
         index.files.map(async (file) => {
           const arch = archOfList(file.path);
-          if (arch === null || archs?.has(arch) === false) return;
+          if (arch === null || (arch !== EVERY_ARCH && archs?.has(arch) === false)) return;
           const bytes = await readFile(files.get(file.sha256) ?? '');
           // Read again since it was compared: what is believed is what was signed.
           if (sha256(bytes) !== file.sha256)
-            throw indexFault(index, file, 'changed', files.get(file.sha256) ?? '');
+            throw indexFault(index, file, 'changed', files.get(file.sha256) ?? '', options.request);
           listed.add(await unpackList(bytes, file.path));
         }),
       );

@@ -183,7 +183,12 @@ const SMALL_LIMIT = 4 << 20;
  */
 export async function downloadSmall(
   url: URL,
-  options: Pick<DownloadOptions, 'client' | 'signal' | 'onRetry' | 'backoffMs'>,
+  options: Pick<DownloadOptions, 'client' | 'signal' | 'onRetry' | 'backoffMs'> & {
+    /** `Accept:` header. */
+    readonly accept?: string;
+    /** Largest answer that is taken, bytes. */
+    readonly limit?: number;
+  },
 ): Promise<Buffer> {
   if (url.protocol === 'file:') {
     return await readFile(url).catch((error: NodeJS.ErrnoException) => {
@@ -195,7 +200,11 @@ export async function downloadSmall(
   let pause = options.backoffMs;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const response = await options.client.get(url, {}, options.signal);
+      const response = await options.client.get(
+        url,
+        options.accept === undefined ? {} : { accept: options.accept },
+        options.signal,
+      );
       const status = response.statusCode ?? 0;
       if (status !== 200) {
         response.resume();
@@ -206,7 +215,8 @@ export async function downloadSmall(
       let size = 0;
       for await (const chunk of response as AsyncIterable<Buffer>) {
         size += chunk.length;
-        if (size > SMALL_LIMIT) throw new GoneError('the mirror sends far more than an index');
+        if (size > (options.limit ?? SMALL_LIMIT))
+          throw new GoneError('the mirror sends far more than an index');
         parts.push(chunk);
       }
       if (!response.complete) throw new Error('the connection broke');

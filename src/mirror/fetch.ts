@@ -9,13 +9,18 @@ import type { Arch } from '../services/contract.js';
 import { archiveFolder, Cache, storePath } from './cache.js';
 import { takeFile } from './download.js';
 import { HttpClient } from './http.js';
-import { fetchIndexes } from './indexes.js';
+import { fetchIndexes, refuseOlder } from './indexes.js';
+import { archOfList } from './lists.js';
 import { becauseOf, readLock, writeLock } from './lock.js';
 import { each } from './parallel.js';
+import { RELEASE_NAMES } from './release.js';
 import { requestDigest, setsForHost, type Request } from './request.js';
 import { firstPackages, resolveSets } from './resolve.js';
 import { locateArchives, type MirrorSettings } from './sources/apt.js';
-import { readNetworkSettings, settingsFor } from './sources/proxy.js';
+import { readNetworkSettings, settingsFor, type NetworkSettings } from './sources/proxy.js';
+import { artifactFiles, missingArtifacts, resolveArtifacts, type Reach } from './bring.js';
+import { artifactsAsked } from './artifacts.js';
+import { becauseOfArchive, suiteFolder } from './suites.js';
 import { inMB, partOf, transfer, type Item, type TransferOptions } from './transfer.js';
 import type { Lock, LockPackage } from './types.js';
 
@@ -27,6 +32,8 @@ export interface SolverTools {
   find(): Promise<Tools | null>;
   /** Makes a first tree from these .debs, which are verified. */
   make(packages: readonly LockPackage[], debPath: (one: LockPackage) => string): Promise<Tools>;
+  /** The tools tree of these packages of a lock, which are in the cache. */
+  whole(packages: readonly LockPackage[], debPath: (one: LockPackage) => string): Promise<Tools>;
 }
 
 export interface FetchOptions {
@@ -88,7 +95,7 @@ export async function fetchRequest(host: Host, options: FetchOptions): Promise<F
       return { lock: old, resolved: false, ...fetched };
     }
     // What was asked for is the plan's; who was trusted for it is the person's, and stands in `signedBy`.
-    const lock: Lock = { ...(await resolve(host, options, cache, connect)), request: digest };
+    const lock: Lock = { ...(await resolve(host, options, cache, connect, old)), request: digest };
     await adopt(cache, lock);
     // A lock that still serves stays until the new one is complete; one that does not is replaced at once, so that an
     // interrupted fetch continues with the same versions.
@@ -103,6 +110,7 @@ export async function fetchRequest(host: Host, options: FetchOptions): Promise<F
 }
 
 interface Connection extends TransferOptions {
+  readonly network: NetworkSettings;
   readonly ignoresAge: boolean;
 }
 
@@ -125,6 +133,7 @@ async function connectTo(host: Host, options: FetchOptions): Promise<Connection>
   const places = await locateArchives(options.request.sources, options.settings);
   return {
     client: new HttpClient(network, options.idleMs ?? 30_000),
+    network,
     places,
     ignoresAge: network.ignoresAge,
     parallel: options.parallel ?? 8,
@@ -138,11 +147,13 @@ async function resolve(
   options: FetchOptions,
   cache: Cache,
   connect: () => Promise<Connection>,
+  old: Lock | null,
 ): Promise<Lock> {
   const { request, settings, hostArch } = options;
   const connection = await connect();
   const trusted = { ...request, sources: withGivenKeys(host, request.sources, settings.keyrings ?? {}) };
   const checked = await fetchIndexes(host, trusted, cache, connection);
+  refuseOlder(checked, old, connection.places);
   let tools = await options.tools.find();
   if (tools === null) {
     const first = firstPackages(options.tools.names, hostArch, checked);
@@ -157,7 +168,7 @@ async function resolve(
     );
   }
   const solver = tools;
-  return await timed(
+  const lock = await timed(
     host,
     'resolve',
     'Work out which packages are needed',
@@ -168,14 +179,39 @@ async function resolve(
         .join(', '),
     }),
   );
+  if (request.artifacts === undefined || artifactsAsked(request.artifacts) === null) return lock;
+  const reach = reachOf(host, options, cache, lock, connection);
+  return { ...lock, artifacts: await resolveArtifacts(host, request.artifacts, cache, reach) };
+}
+
+/** How other sources than apt archives are reached; their programs come from the lock's own tools tree. */
+function reachOf(host: Host, options: FetchOptions, cache: Cache, lock: Lock, connection: Connection): Reach {
+  const { client, network, backoffMs } = connection;
+  const tools = once(async () => {
+    const id = `tools-${options.hostArch}`;
+    const packages = lock.sets[id] ?? [];
+    const items = packages.map((one) => itemOf(cache, one, becauseOf(options.request, id, one)));
+    const missing = await missingOf(host, cache, items);
+    await transfer(host, cache, missing, connection, 'tools-download', 'Fetch the programs of the build');
+    return await options.tools.whole(packages, (one) =>
+      join(archiveFolder(cache.folder, one.archive), one.path),
+    );
+  });
+  return { client, network, settings: options.settings, backoffMs, tools };
 }
 
 /** Puts fresh index files in their places on the cache's tree; the ones they replace go to the store. */
 async function adopt(cache: Cache, lock: Lock): Promise<void> {
   const used = new Set<string>();
   for (const index of lock.indexes) {
-    // InRelease sorts before the lists (upper case) and must come last: it vouches for the others.
-    for (const file of [...index.files].reverse()) {
+    // An archive may have begun or ceased to carry its signature inside: then the other form is an old one.
+    for (const name of RELEASE_NAMES) {
+      const path = `${suiteFolder(index.suite)}${name}`;
+      if (!index.files.some((file) => file.path === path)) await cache.retire(index.archive, path);
+    }
+    // The signed release must come last: it vouches for the others.
+    const lists = index.files.filter(({ path }) => archOfList(path) !== null);
+    for (const file of [...lists, ...index.files.filter((one) => !lists.includes(one))]) {
       const target = join(archiveFolder(cache.folder, index.archive), file.path);
       const stored = storePath(cache.folder, file.sha256);
       used.add(stored);
@@ -250,12 +286,19 @@ async function bring(
         kind: 'index',
         archive: index.archive,
         ...file,
-        because: ['mirror'],
+        because: becauseOfArchive(options.request, index.archive),
         // Never over a newer index that stands in its place.
         target: (await stat(place).catch(() => null)) === null ? place : storePath(cache.folder, file.sha256),
       });
     }
   }
+  const others = artifactFiles(lock);
+  files += others.length;
+  bytes += others.reduce((sum, one) => sum + one.size, 0);
+  const artifacts = await missingArtifacts(host, lock, options.request.artifacts, cache, async () =>
+    reachOf(host, options, cache, lock, await connect()),
+  );
+  missing.push(...artifacts.items);
   const total = missing.reduce((sum, item) => sum + item.size, 0);
   if (missing.length === 0) {
     host.emit({ type: 'log', level: 'info', text: `all ${files} files are there (${inMB(bytes)})` });
@@ -267,7 +310,8 @@ async function bring(
     level: 'info',
     text: `${missing.length} of ${files} files to fetch: ${inMB(total)} of ${inMB(bytes)}`,
   });
-  await transfer(host, cache, missing, connection, 'download', 'Fetch packages');
+  const places = [...connection.places, ...artifacts.places];
+  await transfer(host, cache, missing, { ...connection, places }, 'download', 'Fetch packages');
   return { files, bytes, fetchedFiles: missing.length, fetchedBytes: total };
 }
 

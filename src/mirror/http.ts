@@ -20,26 +20,34 @@ function credentials(url: URL): string | null {
 /** A small HTTP client with kept connections, proxies as apt has them, and redirects. */
 export class HttpClient {
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: 16 });
-  readonly #secure: https.Agent;
-  readonly #ca: string[] | undefined;
+  #agentOfTls: https.Agent | null = null;
+  #trust: tls.SecureContext | null = null;
 
   /** @param idleMs a connection that is silent for so long is given up. */
   constructor(
     private readonly network: NetworkSettings,
     private readonly idleMs: number,
-  ) {
-    this.#ca =
-      network.caFile === null ? undefined : [...tls.rootCertificates, readFileSync(network.caFile, 'utf8')];
-    this.#secure = new https.Agent({
-      keepAlive: true,
-      maxSockets: 16,
-      ...(this.#ca === undefined ? {} : { ca: this.#ca }),
-    });
-  }
+  ) {}
 
   close(): void {
     this.#agent.destroy();
-    this.#secure.destroy();
+    this.#agentOfTls?.destroy();
+  }
+
+  /** Whom https trusts. Made once, at the first need: reading all those certificates takes as long as a hundred requests. */
+  get #context(): tls.SecureContext {
+    const { caFile } = this.network;
+    return (this.#trust ??= tls.createSecureContext(
+      caFile === null ? {} : { ca: [...tls.rootCertificates, readFileSync(caFile, 'utf8')] },
+    ));
+  }
+
+  get #secure(): https.Agent {
+    return (this.#agentOfTls ??= new https.Agent({
+      keepAlive: true,
+      maxSockets: 16,
+      secureContext: this.#context,
+    }));
   }
 
   /** The answer to GET, after redirects; its body must be read or destroyed. */
@@ -84,11 +92,7 @@ export class HttpClient {
           path,
           // Without an agent: only then Node uses the connection it is given.
           createConnection: () =>
-            tls.connect({
-              socket,
-              servername: bare(url),
-              ...(this.#ca === undefined ? {} : { ca: this.#ca }),
-            }),
+            tls.connect({ socket, servername: bare(url), secureContext: this.#context }),
         };
       } else {
         Object.assign(sent, proxyHeaders);

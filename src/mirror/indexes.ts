@@ -8,11 +8,12 @@ import type { Arch } from '../services/contract.js';
 import { archiveFolder, storePath, type Cache } from './cache.js';
 import { downloadSmall, WrongBytesError } from './download.js';
 import { GoneError } from './http.js';
-import { LIST_ENDINGS, unpackList } from './lists.js';
+import { EVERY_ARCH, LIST_ENDINGS, partFor, unpackList } from './lists.js';
 import { PackagesIndex } from './packages.js';
-import { parseRelease, verifySigned, type Release, type SignatureFault } from './release.js';
+import { RELEASE_NAMES, parseRelease, verifyRelease, type Release, type SignatureFault } from './release.js';
 import type { Request } from './request.js';
-import type { ArchivePlace } from './sources/apt.js';
+import { wayOut, type ArchivePlace } from './sources/apt.js';
+import { comesFrom, isFlat, suiteFolder } from './suites.js';
 import {
   diskFault,
   placeOf,
@@ -22,7 +23,7 @@ import {
   type Item,
   type TransferOptions,
 } from './transfer.js';
-import type { LockFile, LockIndex } from './types.js';
+import type { Lock, LockFile, LockIndex } from './types.js';
 
 /** A suite whose signature, date and package lists are checked. */
 export interface CheckedSource {
@@ -44,17 +45,17 @@ const FUTURE_SECONDS = 10;
 const nameOf = (source: PlanSource): string =>
   `the index "${source.suite}" of the archive "${source.archive}"`;
 
-/** Architectures whose lists of a source can matter: all that are asked for, or those of the wishes that name the suite. */
+/** Architectures whose lists of a source can matter: all that are asked for, or those of the wishes that name it. */
 export function archsFor(source: PlanSource, request: Request): Arch[] {
   const sets = request.sets.filter(
-    (set) => source.use === 'all' || set.packages.some((wish) => wish.suite === source.suite),
+    (set) => source.use === 'all' || set.packages.some((wish) => comesFrom(wish, source)),
   );
   return [...new Set(sets.map((set) => set.arch))].sort();
 }
 
 interface SignedRelease {
-  /** InRelease as it came. */
-  readonly bytes: Buffer;
+  /** As it came, by name: InRelease, or Release and Release.gpg. */
+  readonly files: ReadonlyMap<string, Buffer>;
   readonly release: Release;
   readonly fingerprints: readonly string[];
 }
@@ -62,6 +63,7 @@ interface SignedRelease {
 /** A package list that is to be read: the compressed forms its release names, best first. */
 interface WantedList {
   readonly source: PlanSource;
+  /** EVERY_ARCH: the only list of a flat repository. */
   readonly arch: string;
   readonly forms: readonly LockFile[];
 }
@@ -87,7 +89,8 @@ export async function fetchIndexes(
   return await timed(host, 'lists', 'Read the package lists', () =>
     Promise.all(
       request.sources.map(async (source, at): Promise<CheckedSource> => {
-        const { bytes, release, fingerprints } = releases[at] as SignedRelease;
+        const { files: signed, release, fingerprints } = releases[at] as SignedRelease;
+        const place = placeOf(options.places, source.archive);
         const lists = found.filter((list) => list.source === source);
         const packages = new Map(
           archsFor(source, request).map((arch) => [arch as string, new PackagesIndex()]),
@@ -96,24 +99,30 @@ export async function fetchIndexes(
           lists.map(async ({ arch, file, path }) => {
             const plain = await unpackList(await readFile(path), file.path).catch((error: unknown) => {
               throw new WorkError(`${file.path} of the archive "${source.archive}" cannot be unpacked`, {
-                hint: 'use another mirror ("mirror:" in the profile)',
-                because: ['mirror'],
+                hint: wayOut(place),
+                because: place.because,
                 cause: error,
               });
             });
-            for (const [key, index] of packages) if (arch === key || arch === 'all') index.add(plain);
+            for (const [key, index] of packages) {
+              if (arch === EVERY_ARCH) index.add(partFor(key, plain));
+              else if (arch === key || arch === 'all') index.add(plain);
+            }
           }),
         );
-        const own = {
-          path: `dists/${source.suite}/InRelease`,
-          size: bytes.length,
-          sha256: sha256(bytes),
-        };
-        await writeAtomic(storePath(cache.folder, own.sha256), bytes).catch((error: unknown) => {
-          throw diskFault(error, nameOf(source), cache) ?? error;
-        });
-        await cache.note(storePath(cache.folder, own.sha256), own.sha256);
-        const files = [own, ...lists.map(({ file }) => file)];
+        const files = lists.map(({ file }) => file);
+        for (const [name, bytes] of signed) {
+          const own = {
+            path: `${suiteFolder(source.suite)}${name}`,
+            size: bytes.length,
+            sha256: sha256(bytes),
+          };
+          await writeAtomic(storePath(cache.folder, own.sha256), bytes).catch((error: unknown) => {
+            throw diskFault(error, nameOf(source), cache) ?? error;
+          });
+          await cache.note(storePath(cache.folder, own.sha256), own.sha256);
+          files.push(own);
+        }
         return {
           source,
           release,
@@ -140,37 +149,98 @@ async function fetchRelease(
 ): Promise<SignedRelease> {
   const place = placeOf(options.places, source.archive);
   const what = nameOf(source);
-  const path = `dists/${source.suite}/InRelease`;
-  const bytes = await downloadSmall(urlOf(place, path), {
-    client: options.client,
-    signal: host.signal,
-    backoffMs: options.backoffMs,
-    onRetry: (reason) => host.emit({ type: 'log', level: 'debug', text: `${what}: ${reason}; trying again` }),
-  }).catch((error: unknown) => {
+  const folder = suiteFolder(source.suite);
+  const get = (name: string): Promise<Buffer> =>
+    downloadSmall(urlOf(place, `${folder}${name}`), {
+      client: options.client,
+      signal: host.signal,
+      backoffMs: options.backoffMs,
+      onRetry: (reason) =>
+        host.emit({ type: 'log', level: 'debug', text: `${what}: ${reason}; trying again` }),
+    });
+  const files = await getRelease(get, place.foreign).catch((error: unknown) => {
     if (host.signal.aborted) throw new InterruptedError();
     throw explainMissing(error, what, place);
   });
-  const fresh = await checkRelease(source, bytes, place, host.now());
+  const fresh = await checkRelease(source, files, place, host.now());
   // As apt does: an older index than the one that is here already is a mirror that lags behind, or a replay.
-  const kept = await readFile(join(archiveFolder(cache.folder, source.archive), path)).catch(() => null);
+  const kept = await readRelease(join(archiveFolder(cache.folder, source.archive), folder));
+  const same = [...files].every(([name, bytes]) => kept.get(name)?.equals(bytes) === true);
   const before =
-    kept === null || kept.equals(bytes)
-      ? null
-      : await checkRelease(source, kept, place, host.now()).catch(() => null);
+    kept.size === 0 || same ? null : await checkRelease(source, kept, place, host.now()).catch(() => null);
   const newest = before !== null && before.release.date > fresh.release.date ? before : fresh;
-  checkDates(what, newest.release, host.now(), options.ignoresAge);
+  // The computer's word is on its own mirrors; other publishers are none of them.
+  checkDates(what, newest.release, host.now(), options.ignoresAge && !place.foreign, place);
   return newest;
+}
+
+/** @param both Release with its signature in Release.gpg will do, too. @throws GoneError, or the last network error. */
+async function getRelease(
+  get: (name: string) => Promise<Buffer>,
+  both: boolean,
+): Promise<ReadonlyMap<string, Buffer>> {
+  try {
+    return new Map([['InRelease', await get('InRelease')]]);
+  } catch (error) {
+    if (!both || !(error instanceof GoneError)) throw error;
+    const release = await get('Release').catch((second: unknown) => {
+      throw second instanceof GoneError ? error : second;
+    });
+    const signature = await get('Release.gpg').catch((second: unknown) => {
+      if (second instanceof GoneError) return null;
+      throw second;
+    });
+    return new Map([
+      ['Release', release],
+      ...(signature === null ? [] : [['Release.gpg', signature] as const]),
+    ]);
+  }
+}
+
+/** What of a signed release lies in a folder. */
+async function readRelease(folder: string): Promise<ReadonlyMap<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  for (const name of RELEASE_NAMES) {
+    const bytes = await readFile(join(folder, name)).catch(() => null);
+    if (bytes !== null) files.set(name, bytes);
+  }
+  return files;
+}
+
+/**
+ * An older index of another publisher than the one of the lock that is replaced: its server lags behind, or somebody plays old
+ * files to us. Few of them promise an end (`Valid-Until`) by which that would be noticed.
+ * @throws WorkError
+ */
+export function refuseOlder(
+  checked: readonly CheckedSource[],
+  old: Lock | null,
+  places: readonly ArchivePlace[],
+): void {
+  const day = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 10);
+  for (const { source, index } of checked) {
+    const place = placeOf(places, source.archive);
+    const before = old?.indexes.find((one) => one.archive === index.archive && one.suite === index.suite);
+    if (!place.foreign || before === undefined || before.date <= index.date) continue;
+    throw new WorkError(
+      `${nameOf(source)} is older (${day(index.date)}) than the one in the lock (${day(before.date)}): its server lags behind, or gives old files`,
+      {
+        hint: `try again later, or ${wayOut(place)}; the lock stays as it is`,
+        because: place.because,
+      },
+    );
+  }
 }
 
 async function checkRelease(
   source: PlanSource,
-  bytes: Buffer,
+  files: ReadonlyMap<string, Buffer>,
   place: ArchivePlace,
   now: number,
 ): Promise<SignedRelease> {
   const what = nameOf(source);
-  const signed = await verifySigned(bytes.toString(), place.keyring, now);
-  if ('fault' in signed) throw explainSignature(signed.fault, what, source.archive, place.keyring);
+  const signed = await verifyRelease(files, place.keyring, now);
+  if ('fault' in signed) throw explainSignature(signed.fault, what, place);
   const { fingerprints } = signed;
   if (
     source.fingerprints.length > 0 &&
@@ -178,19 +248,25 @@ async function checkRelease(
   ) {
     throw new WorkError(`${what} is signed, but not with the key it must be signed with`, {
       hint: `signed by ${fingerprints.join(', ')}; expected ${source.fingerprints.join(' or ')}`,
-      because: ['mirror'],
+      because: place.because,
     });
   }
-  return { bytes, release: parseRelease(signed.text), fingerprints };
+  return { files, release: parseRelease(signed.text), fingerprints };
 }
 
 /** A replayed old index hides security fixes, and one from the future means a wrong clock. */
-function checkDates(what: string, release: Release, now: number, ignoresAge: boolean): void {
-  const because = ['mirror'];
+function checkDates(
+  what: string,
+  release: Release,
+  now: number,
+  ignoresAge: boolean,
+  place: ArchivePlace,
+): void {
+  const { because, foreign } = place;
   const seconds = now / 1000;
   if (Number.isNaN(release.date) || release.files.size === 0)
     throw new WorkError(`${what} names no date or no files by SHA-256`, {
-      hint: 'use a mirror of a current Debian release',
+      hint: foreign ? wayOut(place) : 'use a mirror of a current Debian release',
       because,
     });
   if (release.date > seconds + FUTURE_SECONDS) {
@@ -202,45 +278,62 @@ function checkDates(what: string, release: Release, now: number, ignoresAge: boo
   // An end that cannot be read is an end all the same.
   if (release.validUntil !== null && !(release.validUntil >= seconds) && !ignoresAge) {
     throw new WorkError(
-      `${what} has expired: this mirror is no longer updated, or this computer's clock is wrong`,
+      `${what} has expired: this ${foreign ? 'archive' : 'mirror'} is no longer updated, or this computer's clock is wrong`,
       {
-        hint: 'compare the clock (date), then use another mirror ("mirror:" in the profile) or try again later',
+        hint: `compare the clock (date), then ${wayOut(place)} or try again later`,
         because,
       },
     );
   }
 }
 
-function explainSignature(fault: SignatureFault, what: string, archive: string, keyring: string): WorkError {
-  const because = ['mirror'];
+function explainSignature(fault: SignatureFault, what: string, place: ArchivePlace): WorkError {
+  const { archive, keyring, foreign, because } = place;
   switch (fault) {
     case 'unknown-key':
       return new WorkError(`${what} is signed with a key that ${keyring} does not hold`, {
-        hint: `a newer commeshctl may bring the key, or give the keyring of the newest package ${archive === 'debian-security' ? 'debian' : archive}-archive-keyring with --keyring ${archive}=FILE; if it does not hold the key either, do not trust this mirror`,
+        hint: foreign
+          ? `a newer commeshctl may bring the key; if its publisher says that the key is another one now, give that with --keyring ${archive}=FILE; or take out what asks for it (${because.join('.')})`
+          : `a newer commeshctl may bring the key, or give the keyring of the newest package ${archive === 'debian-security' ? 'debian' : archive}-archive-keyring with --keyring ${archive}=FILE; if it does not hold the key either, do not trust this mirror`,
         because,
       });
     case 'unsigned':
       return new WorkError(`${what} is not signed`, {
-        hint: "use a mirror that carries upstream's own signed InRelease files",
+        hint: foreign ? wayOut(place) : "use a mirror that carries upstream's own signed InRelease files",
         because,
       });
     case 'expired-key':
       return new WorkError(`${what} is signed with a key that has expired`, {
-        hint: "compare this computer's clock (date); if it is right, use another mirror or a newer commeshctl",
+        hint: foreign
+          ? `compare this computer's clock (date); if it is right, its publisher has prolonged the key: a newer commeshctl brings it, or give the new file with --keyring ${archive}=FILE; or take out what asks for it (${because.join('.')})`
+          : "compare this computer's clock (date); if it is right, use another mirror or a newer commeshctl",
         because,
       });
     case 'revoked-key':
     case 'wrong':
       return new WorkError(
         `${what} carries a wrong signature: it was changed after it was signed, or not signed by ${archive.startsWith('debian') ? 'Debian' : 'its archive'}`,
-        { hint: 'do not use this mirror; choose another one as "mirror:" in the profile', because },
+        {
+          hint: foreign
+            ? `do not use it from this address; ${wayOut(place)}`
+            : 'do not use this mirror; choose another one as "mirror:" in the profile',
+          because,
+        },
       );
   }
 }
 
 function explainMissing(error: unknown, what: string, place: ArchivePlace): WorkError {
   const detail = `${shownPlace(place)}: ${error instanceof Error ? error.message : String(error)}`;
-  const extra = { because: ['mirror'], cause: error };
+  const extra = { because: place.because, cause: error };
+  if (place.foreign) {
+    return error instanceof GoneError
+      ? new WorkError(`${what} is not there (${detail})`, { hint: wayOut(place), ...extra })
+      : new WorkError(`the archive "${place.archive}" cannot be reached (${detail})`, {
+          hint: `is this computer online? Else ${wayOut(place)}`,
+          ...extra,
+        });
+  }
   return error instanceof GoneError
     ? new WorkError(`${what} is not on this mirror (${detail})`, {
         hint: 'is the address right? It must hold dists/ and pool/',
@@ -255,15 +348,19 @@ function explainMissing(error: unknown, what: string, place: ArchivePlace): Work
 /** The lists of a suite that hold something. */
 function listsOf(source: PlanSource, release: Release, archs: readonly Arch[]): WantedList[] {
   const lists: WantedList[] = [];
+  const folder = suiteFolder(source.suite);
+  const add = (arch: string, stem: string): void => {
+    if (release.files.get(stem)?.size === 0) return;
+    const forms = LIST_ENDINGS.flatMap((ending): LockFile[] => {
+      const file = release.files.get(`${stem}${ending}`);
+      return file === undefined ? [] : [{ path: `${folder}${stem}${ending}`, ...file }];
+    });
+    if (forms.length > 0) lists.push({ source, arch, forms });
+  };
+  if (isFlat(source.suite) && archs.length > 0) add(EVERY_ARCH, 'Packages');
   for (const component of source.components) {
     for (const arch of [...archs, ...(release.ownAllLists && archs.length > 0 ? ['all'] : [])]) {
-      const stem = `${component}/binary-${arch}/Packages`;
-      if (release.files.get(stem)?.size === 0) continue;
-      const forms = LIST_ENDINGS.flatMap((ending): LockFile[] => {
-        const file = release.files.get(`${stem}${ending}`);
-        return file === undefined ? [] : [{ path: `dists/${source.suite}/${stem}${ending}`, ...file }];
-      });
-      if (forms.length > 0) lists.push({ source, arch, forms });
+      add(arch, `${component}/binary-${arch}/Packages`);
     }
   }
   return lists;
@@ -294,7 +391,7 @@ async function bringLists(
         kind: 'index',
         archive: source.archive,
         ...file,
-        because: ['mirror'],
+        because: placeOf(options.places, source.archive).because,
         target: storePath(cache.folder, file.sha256),
       });
     }
@@ -311,11 +408,15 @@ async function bringLists(
       if (round + 1 < LIST_ENDINGS.length) continue;
       const item = missing.find((one) => error.message.includes(one.title));
       const source = lists.find(({ forms }) => forms.some(({ path }) => path === item?.path))?.source;
+      const place = source === undefined ? null : placeOf(options.places, source.archive);
+      const foreign = place?.foreign === true;
       throw new WorkError(
-        `${source === undefined ? 'the index' : nameOf(source)} and its package lists do not fit together: the mirror is being updated, or a proxy gives old files`,
+        `${source === undefined ? 'the index' : nameOf(source)} and its package lists do not fit together: the ${foreign ? 'archive' : 'mirror'} is being updated, or a proxy gives old files`,
         {
-          hint: 'try again in some minutes, or use another mirror',
-          because: ['mirror'],
+          hint: foreign
+            ? `try again in some minutes, or ${wayOut(place)}`
+            : 'try again in some minutes, or use another mirror',
+          because: place?.because ?? ['mirror'],
           cause,
         },
       );

@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { controlField } from '../host/deb.js';
 import { unxz } from '../host/xz.js';
 
 /**
@@ -19,7 +20,23 @@ export async function unpackList(bytes: Buffer, path: string): Promise<Buffer> {
   return bytes;
 }
 
-/** Architecture of a package list by its path (`…/binary-arm64/Packages.gz`); null for other files. */
+/** Stands for the architecture of a flat repository's list, which holds packages of all of them. */
+export const EVERY_ARCH = '*';
+
+/**
+ * Architecture of a package list by its path (`…/binary-arm64/Packages.gz`), EVERY_ARCH for that of a flat repository; null for
+ * other files.
+ */
 export function archOfList(path: string): string | null {
-  return /\/binary-([a-z0-9]+)\/Packages(?:\.[a-z0-9]+)?$/.exec(path)?.[1] ?? null;
+  const found = /(?:^|\/)(?:binary-([a-z0-9]+)\/)?Packages(?:\.[a-z0-9]+)?$/.exec(path);
+  return found === null ? null : (found[1] ?? EVERY_ARCH);
+}
+
+/** What of a flat repository's list (uncompressed) is for an architecture. */
+export function partFor(arch: string, list: Buffer): Buffer {
+  const fitting = list
+    .toString('latin1')
+    .split(/\n{2,}/)
+    .filter((stanza) => ['all', arch].includes(controlField(stanza, 'Architecture')));
+  return Buffer.from(fitting.map((stanza) => `${stanza.trim()}\n`).join('\n'), 'latin1');
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { archsOf, becauseOf, formatLock, lockPath, readLock, writeLock } from './lock.js';
 import { requestDigest, type Request } from './request.js';
-import type { Lock, LockPackage } from './types.js';
+import type { Lock, LockIndex, LockPackage } from './types.js';
 
 const package_ = (name: string, arch: string, extra: Partial<LockPackage> = {}): LockPackage => ({
   name,
@@ -103,6 +103,16 @@ describe('lock files', () => {
       '/indexes/0/files/0/path',
     ],
     [
+      'a flat index out of the cache',
+      altered((copy) => Object.assign(copy.indexes[0]?.files[0] ?? {}, { path: 'stable/../../InRelease' })),
+      '/indexes/0/files/0/path',
+    ],
+    [
+      'a suite out of the cache',
+      altered((copy) => Object.assign(copy.indexes[0] ?? {}, { suite: '../' })),
+      '/indexes/0/suite',
+    ],
+    [
       'an unknown key',
       altered((copy) => Object.assign(copy.sets.system[0] ?? {}, { extra: 1 })),
       'additional',
@@ -112,6 +122,25 @@ describe('lock files', () => {
     await writeFile(file, text);
     await expect(readLock(file)).rejects.toThrow(/is damaged/);
     await expect(readLock(file)).rejects.toThrow(words);
+  });
+
+  it('may name a flat repository, in a folder or at the top', async () => {
+    const [index] = lock.indexes;
+    if (index === undefined) throw new Error('no index');
+    const flat = (suite: string, folder: string): LockIndex => ({
+      ...index,
+      archive: 'meet',
+      suite,
+      components: [],
+      files: [{ path: `${folder}InRelease`, size: 1, sha256: 'c'.repeat(64) }],
+    });
+    const packages = ['stable/a_1~b+c_all.deb', 'a_1_all.deb'].map((path) =>
+      package_('a', 'all', { archive: 'meet', suite: 'stable/', path }),
+    );
+    const file = join(folder, 'flat.lock.json');
+    const written = { ...lock, indexes: [flat('stable/', 'stable/'), flat('./', '')], sets: { packages } };
+    await writeLock(file, written);
+    expect(await readLock(file)).toEqual(written);
   });
 
   it('tell which architectures a set needs', () => {
@@ -151,8 +180,21 @@ describe('the digest of a request', () => {
     expect(requestDigest({ ...request, sets: [{ ...set, packages: same }] })).toBe(requestDigest(request));
   });
 
+  it('stays what it is for those who ask no other publisher, so that their locks serve', () => {
+    expect(requestDigest(request)).toBe('694bc9e8706d31139a57ec1ee2af43c7c4cd1327318fc8c4382c5cf6af3e48b9');
+  });
+
+  it('does not mind the address of an archive', () => {
+    const at = (uri: string): Request => ({
+      ...request,
+      sources: request.sources.map((source) => ({ ...source, uri, because: ['services'] })),
+    });
+    expect(requestDigest(at('https://a.invalid'))).toBe(requestDigest(at('https://b.invalid')));
+  });
+
   it.each([
     ['a package', { ...request, sets: [{ ...set, packages: [chat] }] }],
+    ['an archive', { ...request, sets: [{ ...set, packages: [chat, { ...turn, archive: 'meet' }] }] }],
     ['a suite', { ...request, sets: [{ ...set, packages: [chat, { ...turn, suite: 'sid' }] }] }],
     ['the architecture', { ...request, sets: [{ ...set, arch: 'amd64' as const }] }],
     ['a source', { ...request, sources: [] }],

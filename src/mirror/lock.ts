@@ -15,17 +15,19 @@ const DIGEST = { type: 'string', pattern: '^[0-9a-f]{64}$' };
 const NAME = { type: 'string', pattern: '^[a-z0-9][a-z0-9+.-]*$' };
 const SUITE = {
   type: 'string',
-  pattern: '^[a-z0-9][a-z0-9+./-]*$',
+  pattern: '^(?:\\./|[a-z0-9][a-z0-9+./-]*)$',
   not: { type: 'string', pattern: '\\.\\.' },
 };
 // A lock may come from somebody else: its paths must not lead out of the cache.
-const path = (top: string): object => ({
+const PATH = {
   type: 'string',
-  pattern: `^${top}/[A-Za-z0-9][A-Za-z0-9+._~%:/-]*$`,
+  pattern: '^[A-Za-z0-9][A-Za-z0-9+._~%:/-]*$',
   not: { type: 'string', pattern: '\\.\\./|/\\.\\.$|//' },
-});
+};
 const FILE = { size: { type: 'integer', minimum: 0 }, sha256: DIGEST };
 const TEXT = { type: 'string', minLength: 1 };
+/** One name of a path, or an npm package's two. */
+const PART = '[A-Za-z0-9_][A-Za-z0-9+._~!-]*';
 
 const SCHEMA = {
   type: 'object',
@@ -53,7 +55,7 @@ const SCHEMA = {
               type: 'object',
               additionalProperties: false,
               required: ['path', 'size', 'sha256'],
-              properties: { path: path('dists'), ...FILE },
+              properties: { path: PATH, ...FILE },
             },
           },
         },
@@ -83,7 +85,7 @@ const SCHEMA = {
             name: NAME,
             version: TEXT,
             arch: NAME,
-            path: path('[A-Za-z0-9]+'),
+            path: PATH,
             ...FILE,
             source: TEXT,
             sourceVersion: TEXT,
@@ -95,10 +97,32 @@ const SCHEMA = {
         },
       },
     },
+    artifacts: {
+      type: 'object',
+      additionalProperties: {
+        type: 'array',
+        items: {
+          type: 'object',
+          additionalProperties: false,
+          required: ['name', 'version', 'file', 'size', 'sha256'],
+          properties: {
+            name: { type: 'string', pattern: `^(?:@${PART}/)?${PART}$` },
+            version: TEXT,
+            file: { type: 'string', pattern: `^${PART}$` },
+            ...FILE,
+          },
+        },
+      },
+    },
   },
 };
 
 const validate = new Ajv({ strict: true }).compile<Lock>(SCHEMA);
+
+/** A path below an archive's root that a lock may name. */
+export function isLockPath(path: string): boolean {
+  return new RegExp(PATH.pattern).test(path) && !new RegExp(PATH.not.pattern).test(path);
+}
 
 /**
  * The lock at `file`, or null when there is none.

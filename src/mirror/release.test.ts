@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -107,6 +107,20 @@ describe('signatures', () => {
     const text = await signed([old], new Date(created.getTime() + DAY));
     expect(await verifySigned(text, ring, Date.now())).toHaveProperty('fault', 'expired-key');
     expect(await verifySigned(text, ring)).toHaveProperty('text');
+  });
+});
+
+describe('the keys of other publishers', () => {
+  it('are those keys/README.md lists, and could sign in November 2026', async () => {
+    const readme = readFileSync(join(packageRoot(), 'keys/README.md'), 'utf8');
+    const rows = [...readme.matchAll(/^\| `([^`]+\.asc)` \| `([0-9A-F]{40})` \|/gm)];
+    const files = readdirSync(join(packageRoot(), 'keys')).filter((name) => name.endsWith('.asc'));
+    expect(rows.map(([, file]) => file).sort()).toEqual(files.sort());
+    for (const [, file = '', fingerprint] of rows) {
+      const keys = await readKeys({ armoredKeys: readFileSync(join(packageRoot(), 'keys', file), 'utf8') });
+      expect(keys.map((key) => key.getFingerprint().toUpperCase())).toEqual([fingerprint]);
+      await keys[0]?.getSigningKey(undefined, new Date('2026-11-25'));
+    }
   });
 });
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type * as openPgp from 'openpgp';
 import { parseStanzas, words } from './deb822.js';
 
-/** What a signed InRelease says. */
+/** What the signed release of a suite says. */
 export interface Release {
   readonly origin: string;
   readonly label: string;
@@ -16,17 +16,18 @@ export interface Release {
   readonly validUntil: number | null;
   /** Packages of architecture `all` stand in lists of their own (`binary-all`). */
   readonly ownAllLists: boolean;
-  /** path below `dists/<suite>/` → size and SHA-256. */
+  /** path below the suite's folder (suiteFolder) → size and SHA-256. */
   readonly files: ReadonlyMap<string, { readonly size: number; readonly sha256: string }>;
 }
 
-/** Reads the signed text of an InRelease file (DebianRepository/Format). */
+/** Reads the signed text of an InRelease or Release file (DebianRepository/Format). */
 export function parseRelease(text: string): Release {
   const stanza = parseStanzas(text)[0] ?? new Map<string, string>();
   const files = new Map<string, { size: number; sha256: string }>();
   for (const line of (stanza.get('sha256') ?? '').split('\n')) {
     const [digest = '', size = '', path = ''] = words(line);
-    if (path !== '') files.set(path, { size: Number(size), sha256: digest.toLowerCase() });
+    if (path !== '')
+      files.set(path.replace(/^\.\//, ''), { size: Number(size), sha256: digest.toLowerCase() });
   }
   const seconds = (key: string): number => Math.floor(Date.parse(stanza.get(key) ?? '') / 1000);
   return {
@@ -69,23 +70,55 @@ export interface Refused {
 }
 
 type OpenPgp = typeof openPgp;
+type Keys = Awaited<ReturnType<OpenPgp['readKeys']>>;
+
+const refuse = (fault: SignatureFault): Refused => ({ fault, reason: FAULTS[fault] });
+
+const isArmoured = (bytes: Buffer): boolean => bytes.subarray(0, 5).toString() === '-----';
 
 // Loaded when something is to be checked: `check` and `plan` start without it.
 let openpgp: Promise<OpenPgp> | undefined;
-const keyrings = new Map<string, Promise<Awaited<ReturnType<OpenPgp['readKeys']>>>>();
+const keyrings = new Map<string, Promise<Keys>>();
 
 /** The public keys in a file (binary or armoured), or in all files of a folder. Read once per run. */
-async function readKeyring(pgp: OpenPgp, path: string): Promise<Awaited<ReturnType<OpenPgp['readKeys']>>> {
+async function readKeyring(pgp: OpenPgp, path: string): Promise<Keys> {
   const files = (await stat(path)).isDirectory()
     ? (await readdir(path)).filter((name) => /\.(?:gpg|pgp|asc)$/.test(name)).map((name) => join(path, name))
     : [path];
   const read = files.map(async (file) => {
     const bytes = await readFile(file);
-    return bytes.subarray(0, 5).toString() === '-----'
+    return isArmoured(bytes)
       ? await pgp.readKeys({ armoredKeys: bytes.toString() })
       : await pgp.readKeys({ binaryKeys: bytes });
   });
   return (await Promise.all(read)).flat();
+}
+
+async function keysOf(pgp: OpenPgp, keyring: string): Promise<Keys> {
+  let keys = keyrings.get(keyring);
+  if (keys === undefined) keyrings.set(keyring, (keys = readKeyring(pgp, keyring)));
+  return await keys;
+}
+
+/** The names under which the signed release of a suite lies in its folder: with its signature inside, or beside it. */
+export const RELEASE_NAMES = ['InRelease', 'Release', 'Release.gpg'] as const;
+
+/**
+ * Checks the signed release of a suite: `InRelease`, or `Release` and its detached signature `Release.gpg`.
+ * @param files their bytes by name (RELEASE_NAMES).
+ * @param keyring file or folder with public keys.
+ * @param at as for verifySigned.
+ */
+export async function verifyRelease(
+  files: ReadonlyMap<string, Buffer>,
+  keyring: string,
+  at: number | null = null,
+): Promise<Signed | Refused> {
+  const whole = files.get('InRelease');
+  if (whole !== undefined) return await verifySigned(whole.toString(), keyring, at);
+  const [text, signature] = [files.get('Release'), files.get('Release.gpg')];
+  if (text === undefined || signature === undefined) return refuse('unsigned');
+  return await verifyDetached(text, signature, keyring, at);
 }
 
 /**
@@ -101,11 +134,8 @@ export async function verifySigned(
   keyring: string,
   at: number | null = null,
 ): Promise<Signed | Refused> {
-  const refuse = (fault: SignatureFault): Refused => ({ fault, reason: FAULTS[fault] });
   const pgp = await (openpgp ??= import('openpgp'));
-  let keys = keyrings.get(keyring);
-  if (keys === undefined) keyrings.set(keyring, (keys = readKeyring(pgp, keyring)));
-  const verificationKeys = await keys;
+  const verificationKeys = await keysOf(pgp, keyring);
   let message: Awaited<ReturnType<OpenPgp['readCleartextMessage']>>;
   try {
     message = await pgp.readCleartextMessage({ cleartextMessage: text });
@@ -114,6 +144,43 @@ export async function verifySigned(
   }
   // Times are compared below: a slow clock at the place of building must not make a good archive bad.
   const { signatures, data } = await pgp.verify({ message, verificationKeys, date: null as unknown as Date });
+  return await judge(signatures, verificationKeys, String(data), at);
+}
+
+/** The same for a signature in a file of its own, armoured or not (RFC 9580, section 10.4). */
+async function verifyDetached(
+  text: Buffer,
+  detached: Buffer,
+  keyring: string,
+  at: number | null,
+): Promise<Signed | Refused> {
+  const pgp = await (openpgp ??= import('openpgp'));
+  const verificationKeys = await keysOf(pgp, keyring);
+  let signature: Awaited<ReturnType<OpenPgp['readSignature']>>;
+  try {
+    signature = isArmoured(detached)
+      ? await pgp.readSignature({ armoredSignature: detached.toString() })
+      : await pgp.readSignature({ binarySignature: detached });
+  } catch {
+    return refuse('unsigned');
+  }
+  const message = await pgp.createMessage({ binary: text });
+  const { signatures } = await pgp.verify({
+    message,
+    signature,
+    verificationKeys,
+    date: null as unknown as Date,
+  });
+  return await judge(signatures, verificationKeys, text.toString(), at);
+}
+
+/** What the signatures of a text are worth. */
+async function judge(
+  signatures: Awaited<ReturnType<OpenPgp['verify']>>['signatures'],
+  verificationKeys: Keys,
+  text: string,
+  at: number | null,
+): Promise<Signed | Refused> {
   const fingerprints = new Set<string>();
   let fault: SignatureFault = signatures.length === 0 ? 'unsigned' : 'unknown-key';
   for (const { keyID, verified, signature } of signatures) {
@@ -153,5 +220,5 @@ export async function verifySigned(
     }
   }
   if (fingerprints.size === 0) return refuse(fault);
-  return { text: String(data), fingerprints: [...fingerprints].sort() };
+  return { text, fingerprints: [...fingerprints].sort() };
 }

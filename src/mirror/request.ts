@@ -2,11 +2,14 @@ import { canonicalJson, sha256 } from '../host/files.js';
 import type { PackageSet, PlanSource } from '../plan/types.js';
 import type { LockPackage } from './types.js';
 import type { Arch } from '../services/contract.js';
+import { artifactsAsked, type ArtifactWishes } from './artifacts.js';
 
 /** The part of a plan that decides which packages are fetched. */
 export interface Request {
   readonly sources: readonly PlanSource[];
   readonly sets: readonly PackageSet[];
+  /** Asked of other sources than apt archives. */
+  readonly artifacts?: ArtifactWishes;
 }
 
 /** Only unpacked, never installed: no closure, no base packages. */
@@ -15,13 +18,15 @@ export function isExtractOnly(setId: string): boolean {
 }
 
 /**
- * Digest of what is asked for: sources in their order (it decides between equal versions), package names and suites of
- * each set. Who asked (`because`, `service`) and where it is fetched (`mirror`) do not count.
+ * Digest of what is asked for: sources in their order (it decides between equal versions), package names of each set with the
+ * suite or archive they shall come from. Who asked (`because`, `service`) and where it is fetched (`mirror`) do not count.
  */
 export function requestDigest(request: Request): string {
+  const artifacts = artifactsAsked(request.artifacts);
   return sha256(
     canonicalJson({
       format: 1,
+      ...(artifacts === null ? {} : { artifacts }),
       sources: request.sources.map(({ archive, suite, components, fingerprints, use }) => ({
         archive,
         suite,
@@ -35,7 +40,14 @@ export function requestDigest(request: Request): string {
           {
             arch: set.arch,
             ...(set.within === undefined ? {} : { within: set.within }),
-            packages: [...new Set(set.packages.map(({ name, suite }) => `${name}/${suite ?? ''}`))].sort(),
+            packages: [
+              ...new Set(
+                set.packages.map(
+                  ({ name, suite, archive }) =>
+                    `${name}/${suite ?? ''}${archive === undefined ? '' : `@${archive}`}`,
+                ),
+              ),
+            ].sort(),
           },
         ]),
       ),

@@ -6,9 +6,11 @@ import type { PackageSet, PlanSource } from '../plan/types.js';
 import type { Arch } from '../services/contract.js';
 import { isLibrary } from '../host/deb.js';
 import type { CheckedSource } from './indexes.js';
+import { isLockPath } from './lock.js';
 import { toRecord, type PackageRecord, type PackagesIndex } from './packages.js';
 import { isExtractOnly, requestDigest, wishesWithin, type Request } from './request.js';
 import { askApt, type Question } from './solver.js';
+import { becauseOfArchive, comesFrom, isForeign, originOf } from './suites.js';
 import type { Lock, LockPackage } from './types.js';
 import { compareVersions } from './version.js';
 
@@ -158,13 +160,14 @@ function lockSet(
     return { record, homes, home };
   });
   for (const wish of set.packages) {
-    if (wish.suite === undefined) continue;
+    const origin = originOf(wish);
+    if (origin === null) continue;
     const got = records.find(({ record }) => record.name === wish.name);
-    if (got !== undefined && !got.homes.some((home) => home.suite === wish.suite)) {
+    if (got !== undefined && !got.homes.some((home) => comesFrom(wish, home))) {
       throw new WorkError(
-        `the package "${wish.name}" is to come from ${wish.suite}, but apt takes it from ${got.home.suite}`,
+        `the package "${wish.name}" is to come from ${origin}, but apt takes it from ${got.home.suite}`,
         {
-          hint: `is it in ${wish.suite} for ${set.arch}?`,
+          hint: `is it in ${origin} for ${set.arch}?`,
           because: wish.because,
         },
       );
@@ -184,7 +187,13 @@ function toLockPackage(record: PackageRecord, home: PlanSource, reason: string |
   if (!/^[0-9a-f]{64}$/.test(record.sha256) || !Number.isSafeInteger(record.size)) {
     throw new WorkError(`the index of "${home.archive}" gives no SHA-256 for ${record.name}`, {
       hint: 'only archives with SHA-256 digests can be used',
-      because: ['mirror'],
+      because: becauseOfArchive({ sources: [home] }, home.archive),
+    });
+  }
+  if (!isLockPath(record.filename)) {
+    throw new WorkError(`the index of "${home.archive}" gives ${record.name} a path that cannot be used`, {
+      hint: `it is ${JSON.stringify(record.filename)}; a path of plain characters that stays below the archive is needed`,
+      because: becauseOfArchive({ sources: [home] }, home.archive),
     });
   }
   return {
@@ -203,26 +212,30 @@ function toLockPackage(record: PackageRecord, home: PlanSource, reason: string |
   };
 }
 
-/** A suite the plan has no source for, or a package its suite does not have. */
+/** A suite or archive the plan has no source for, or a package it does not have. */
 function checkWish(
   wish: PackageSet['packages'][number],
   arch: Arch,
   request: Request,
   checked: readonly CheckedSource[],
 ): void {
-  if (wish.suite === undefined) return;
-  const homes = request.sources.filter((source) => source.suite === wish.suite);
+  const origin = originOf(wish);
+  if (origin === null) return;
+  const homes = request.sources.filter((source) => comesFrom(wish, source));
   if (homes.length === 0) {
     throw new WorkError(
-      `the package "${wish.name}" is to come from ${wish.suite}, which is no source of this kit`,
+      `the package "${wish.name}" is to come from ${origin}, which is no source of this kit`,
       {
         because: wish.because,
       },
     );
   }
   if (!homes.some((source) => packagesOf(checked, source, arch)?.has(wish.name))) {
-    throw new WorkError(`there is no package "${wish.name}" in ${wish.suite}`, {
-      hint: 'check its spelling; a package may have been renamed or removed',
+    const foreign = homes.some(isForeign);
+    throw new WorkError(`there is no package "${wish.name}" in ${origin}${foreign ? ` for ${arch}` : ''}`, {
+      hint: foreign
+        ? `its publisher may have renamed or withdrawn it: a newer commeshctl may know, or take out what asks for it (${wish.because.join('.')})`
+        : 'check its spelling; a package may have been renamed or removed',
       because: wish.because,
     });
   }
@@ -293,9 +306,9 @@ async function refusal(
     if (answer !== undefined && 'complaint' in answer) {
       return new WorkError(`the package "${wish.name}" cannot be installed: ${unmet(answer.complaint)}`, {
         hint:
-          wish.suite === undefined
+          originOf(wish) === null
             ? 'the mirror may be in the middle of an update; try again in some minutes'
-            : `it comes from ${wish.suite}; what it needs from there must be named with that suite, too`,
+            : `it comes from ${originOf(wish)}; what it needs from there must be named with ${wish.archive === undefined ? 'that suite' : 'that archive'}, too`,
         because: wish.because,
       });
     }
@@ -313,11 +326,11 @@ function because(set: PackageSet, name: string): { because: ProfilePath } {
   return { because: wish?.because ?? ['base'] };
 }
 
-/** The lines of apt that say what is missing. */
+/** The lines of apt that say what is missing; its errors where none does. */
 function unmet(complaint: string): string {
-  const lines = complaint
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => / : |Depends:|Conflicts:|Breaks:|^E: /.test(line));
-  return lines.slice(0, 6).join('\n') || complaint.slice(0, 400);
+  const lines = complaint.split('\n').map((line) => line.trim());
+  // Numbered ones are of the solver of apt 3.
+  const reasons = lines.filter((line) => / : |Depends:|Conflicts:|Breaks:|^\d+\. /.test(line));
+  const told = reasons.length > 0 ? reasons : lines.filter((line) => line.startsWith('E: '));
+  return told.slice(0, 6).join('\n') || complaint.slice(0, 400);
 }

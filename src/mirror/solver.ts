@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { ToolError } from '../diagnostics/errors.js';
 import type { Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
-import type { PackageSet } from '../plan/types.js';
+import type { PackageSet, PlanSource } from '../plan/types.js';
 import type { Arch } from '../services/contract.js';
 import type { CheckedSource } from './indexes.js';
 import { PackagesIndex, reachable, toRecord } from './packages.js';
+import { comesFrom, isFlat, isForeign } from './suites.js';
 
 /** What is asked of apt. */
 export interface Question {
@@ -15,7 +16,7 @@ export interface Question {
   readonly verb: 'install' | 'download';
   readonly arch: Arch;
   readonly names: readonly string[];
-  /** The set the names belong to: its wishes say what comes from which suite. */
+  /** The set the names belong to: its wishes say what comes from which suite or archive. */
   readonly set: PackageSet;
 }
 
@@ -84,7 +85,9 @@ function parseUris(out: string): { archive: string; path: string; name: string }
   return out.split('\n').flatMap((line) => {
     const [, archive, path, name] =
       new RegExp(`^'copy:${ARCHIVES}/([^/']+)/([^']+)' ([^_ ]+)_`).exec(line) ?? [];
-    return archive && path && name ? [{ archive, path: decodeURIComponent(path), name }] : [];
+    return archive && path && name
+      ? [{ archive, path: decodeURIComponent(path).replace(/^(?:\.\/)+/, ''), name }]
+      : [];
   });
 }
 
@@ -102,20 +105,15 @@ async function writeQuestion(
   const views = sources.map((checked) => viewOf(checked, question));
   const names = [...reachable(question.names, views)].sort();
   await Promise.all(
-    sources.map(async ({ source, release }, at) => {
+    sources.map(async (checked, at) => {
+      const { source } = checked;
       // The name apt gives a list (URItoFileName in its strutl.cc); archives and suites hold no character it quotes.
       const stem = join(
         folder,
         'lists',
-        `${ARCHIVES}/${source.archive}/dists/${source.suite}`.replaceAll('/', '_'),
+        `${ARCHIVES}/${source.archive}/dists/${aptSuite(source)}`.replaceAll('/', '_'),
       );
-      const fields = [
-        ['Origin', release.origin],
-        ['Label', release.label],
-        ['Suite', release.suite],
-        ['Codename', release.codename],
-        ['Version', release.version],
-      ];
+      const fields = Object.entries(aptRelease(checked));
       const text = fields.flatMap(([key, value]) => (value === '' ? [] : [`${key}: ${value}\n`])).join('');
       await writeFile(`${stem}_Release`, text);
       const stanzas = names.flatMap((one) => views[at]?.stanzas(one) ?? []);
@@ -123,7 +121,7 @@ async function writeQuestion(
     }),
   );
   const sourceLines = sources.map(
-    ({ source }) => `deb [trusted=yes] copy:${ARCHIVES}/${source.archive} ${source.suite} main\n`,
+    ({ source }) => `deb [trusted=yes] copy:${ARCHIVES}/${source.archive} ${aptSuite(source)} main\n`,
   );
   const settings = {
     'Dir::Etc::main': '/dev/null',
@@ -153,6 +151,21 @@ async function writeQuestion(
   ]);
 }
 
+/** The suite apt is told. It gets the lists of a flat repository as those of a component; paths of packages stay as they are. */
+function aptSuite(source: PlanSource): string {
+  return isFlat(source.suite) ? 'flat' : source.suite;
+}
+
+/**
+ * What apt is told of a source, to tell it from the others by: what its signed release says, since host names differ from mirror
+ * to mirror. Another publisher's release may say nothing, or call itself Debian: it gets a name of its own.
+ */
+function aptRelease({ source, release }: CheckedSource): Readonly<Record<string, string>> {
+  if (isForeign(source)) return { Origin: `archive-${source.archive}` };
+  const { origin, label, suite, codename, version } = release;
+  return { Origin: origin, Label: label, Suite: suite, Codename: codename, Version: version };
+}
+
 /** What of a source apt may look at: all of it, or only the packages that name its suite. */
 function viewOf(
   checked: CheckedSource,
@@ -160,7 +173,7 @@ function viewOf(
 ): Pick<PackagesIndex, 'stanzas' | 'providers'> {
   const index = checked.packages.get(arch) ?? new PackagesIndex();
   if (checked.source.use === 'all') return index;
-  const named = new Set(namedIn(set, checked.source.suite));
+  const named = new Set(namedIn(set, checked.source));
   return {
     stanzas: (name) => (named.has(name) ? index.stanzas(name) : []),
     providers: (name) =>
@@ -168,29 +181,30 @@ function viewOf(
   };
 }
 
-/** Packages of a set that shall come from a suite. */
-function namedIn(set: PackageSet, suite: string): string[] {
-  return set.packages.filter((wish) => wish.suite === suite).map((wish) => wish.name);
+/** Packages of a set that shall come from a source. */
+function namedIn(set: PackageSet, source: PlanSource): string[] {
+  return set.packages.filter((wish) => comesFrom(wish, source)).map((wish) => wish.name);
 }
 
 /**
- * apt_preferences(5): nothing comes from an `only` source but the packages that name its suite. Sources are told apart
- * by what their signed release says, since host names differ from mirror to mirror.
+ * apt_preferences(5): nothing comes from an `only` source but the packages that name it.
  */
 function pinText(set: PackageSet, checked: readonly CheckedSource[]): string {
   const blocks: string[] = [];
-  for (const { source, release } of checked) {
+  for (const one of checked) {
+    const { source } = one;
+    const { Origin, Label, Codename, Suite } = aptRelease(one);
     const pin = [
-      ['o', release.origin],
-      ['l', release.label],
-      ['n', release.codename],
-      ['a', release.suite],
+      ['o', Origin],
+      ['l', Label],
+      ['n', Codename],
+      ['a', Suite],
     ]
-      .filter(([, value]) => value !== '')
+      .filter(([, value]) => value)
       .map(([key, value]) => `${key}=${value}`)
       .join(',');
     if (source.use === 'only') blocks.push(`Package: *\nPin: release ${pin}\nPin-Priority: -10\n`);
-    for (const name of [...new Set(namedIn(set, source.suite))].sort()) {
+    for (const name of [...new Set(namedIn(set, source))].sort()) {
       blocks.push(`Package: ${name}\nPin: release ${pin}\nPin-Priority: 990\n`);
     }
   }

@@ -1,5 +1,5 @@
 import { mkdir, stat, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { ProfilePath } from '../diagnostics/diagnostic.js';
 import { CacheMissError, InterruptedError, WorkError } from '../diagnostics/errors.js';
@@ -9,7 +9,8 @@ import { storePath, type Cache } from './cache.js';
 import { download, WrongBytesError } from './download.js';
 import { GoneError, type HttpClient } from './http.js';
 import { each } from './parallel.js';
-import { folderOf, type ArchivePlace } from './sources/apt.js';
+import { RELEASE_NAMES } from './release.js';
+import { folderOf, wayOut, type ArchivePlace } from './sources/apt.js';
 
 /** How files are fetched. */
 export interface TransferOptions {
@@ -34,6 +35,8 @@ export interface Item {
   readonly because: ProfilePath;
   /** Where it shall lie. */
   readonly target: string;
+  /** Where it may be had, when that does not follow from archive and path. */
+  readonly urls?: readonly URL[];
 }
 
 const RESERVE_BYTES = 64 << 20;
@@ -54,9 +57,10 @@ export function urlOf(place: ArchivePlace, path: string): URL {
 
 /** Where a file may be had, best first. */
 function urlsOf(item: Item, place: ArchivePlace): URL[] {
+  if (item.urls !== undefined) return [...item.urls];
   const urls = [urlOf(place, item.path)];
   if (item.kind === 'package') return urls;
-  if (!item.path.endsWith('/InRelease')) {
+  if (!(RELEASE_NAMES as readonly string[]).includes(basename(item.path))) {
     // Old lists stay on mirrors under their digest for a while (DebianRepository/Format, Acquire-By-Hash).
     urls.unshift(urlOf(place, `${dirname(item.path)}/by-hash/SHA256/${item.sha256}`));
   }
@@ -209,13 +213,14 @@ export function diskFault(error: unknown, what: string, cache: Cache): WorkError
 function explain(error: unknown, item: Item, place: ArchivePlace, cache: Cache): unknown {
   const where = shownPlace(place);
   const because = item.because;
+  const mirror = place.foreign ? `the archive "${place.archive}"` : 'the mirror';
   if (error instanceof GoneError) {
     return new CacheMissError(
       item.kind === 'package'
-        ? `the package ${item.title} is in the lock, but the mirror has dropped it (${where}: ${error.message})`
-        : `the index ${item.title} of the lock is no longer on the mirror (${where}: ${error.message})`,
+        ? `the package ${item.title} is in the lock, but ${mirror} has dropped it (${where}: ${error.message})`
+        : `the index ${item.title} of the lock is no longer on ${mirror} (${where}: ${error.message})`,
       {
-        hint: 'run "commeshctl fetch --update" to take the versions the mirror has now, or bring the offline cache that belongs to this lock',
+        hint: `run "commeshctl fetch --update" to take the versions ${mirror} has now, or bring the offline cache that belongs to this lock`,
         because,
         cause: error,
       },
@@ -223,13 +228,13 @@ function explain(error: unknown, item: Item, place: ArchivePlace, cache: Cache):
   }
   if (error instanceof WrongBytesError) {
     return item.kind === 'package'
-      ? new WorkError(`the mirror sends a wrong ${item.title}: ${error.message} (${where})`, {
-          hint: 'nothing wrong was kept; try another mirror, or "commeshctl fetch --update" if the mirror was just updated',
+      ? new WorkError(`${mirror} sends a wrong ${item.title}: ${error.message} (${where})`, {
+          hint: `nothing wrong was kept; ${place.foreign ? wayOut(place) : 'try another mirror'}, or "commeshctl fetch --update" if ${mirror} was just updated`,
           because,
           cause: error,
         })
-      : new CacheMissError(`the mirror has another ${item.title} than the lock (${where})`, {
-          hint: 'run "commeshctl fetch --update" to take the versions the mirror has now, or bring the offline cache that belongs to this lock',
+      : new CacheMissError(`${mirror} has another ${item.title} than the lock (${where})`, {
+          hint: `run "commeshctl fetch --update" to take the versions ${mirror} has now, or bring the offline cache that belongs to this lock`,
           because,
           cause: error,
         });
@@ -237,7 +242,7 @@ function explain(error: unknown, item: Item, place: ArchivePlace, cache: Cache):
   return (
     diskFault(error, item.title, cache) ??
     new WorkError(`${item.title} could not be fetched from ${where}: ${(error as Error).message}`, {
-      hint: 'what is there already is kept; run the command again to continue',
+      hint: `what is there already is kept; run the command again to continue${place.foreign ? `; or ${wayOut(place)}` : ''}`,
       because,
       cause: error,
     })

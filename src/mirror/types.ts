@@ -33,6 +33,17 @@ export interface LockPackage extends LockFile {
   readonly for?: string;
 }
 
+/** A file of another source than an apt archive: a wheel, an npm package. */
+export interface LockArtifact {
+  /** Project or package; of Python projects the normalised name. */
+  readonly name: string;
+  readonly version: string;
+  /** File name. */
+  readonly file: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
 /** package → version, size, sha256, source; index digests. No host name, no path of the host. */
 export interface Lock {
   readonly format: 1;
@@ -43,4 +54,6 @@ export interface Lock {
   readonly indexes: readonly LockIndex[];
   /** Per package set id (`system`, `boot`, `tools-amd64`), sorted by name. */
   readonly sets: Readonly<Record<string, readonly LockPackage[]>>;
+  /** Files of other sources per set (`wheels-<id>`, `npm`), sorted by name; absent when there are none. */
+  readonly artifacts?: Readonly<Record<string, readonly LockArtifact[]>>;
 }

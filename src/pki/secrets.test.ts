@@ -13,6 +13,7 @@ const NEEDS: SecretNeed[] = [
   { id: 'backup-key', kind: 'hex', length: 64 },
   { id: 'wifi-passphrase', kind: 'words', length: 4 },
   { id: 'ssh-operator', kind: 'ssh-ed25519', length: 0 },
+  { id: 'signing', kind: 'matrix-ed25519', length: 4 },
 ];
 
 describe('the secrets folder', () => {
@@ -37,6 +38,7 @@ describe('the secrets folder', () => {
     expect(store.value('turn-secret')).toMatch(/^[A-Za-z0-9]{40}$/);
     expect(store.value('backup-key')).toMatch(/^[0-9a-f]{64}$/);
     expect(store.value('wifi-passphrase').split('-')).toHaveLength(4);
+    expect(store.value('signing')).toMatch(/^ed25519 a_[A-Za-z0-9]{4} [A-Za-z0-9+/]{43}$/);
     expect(publicSshKey(store.value('ssh-operator'))).toBe(store.value('ssh-operator.pub'));
     expect(store.value('ssh-operator.pub')).toContain(" o'clinic-ssh-operator");
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
@@ -66,6 +68,7 @@ describe('the secrets folder', () => {
     for (const id of second.ids()) expect(third.value(id)).toBe(second.value(id));
     expect(second.ids()).toEqual([
       'backup-key',
+      'signing',
       'ssh-operator',
       'ssh-operator.pub',
       'turn-secret',

@@ -132,6 +132,9 @@ function makeValue(host: Host, need: SecretNeed): string {
       return parts('0123456789abcdef');
     case 'words':
       return makePassphrase(host, need.length);
+    case 'matrix-ed25519':
+      // Algorithm, key version, unpadded base64 of the 32-byte seed (python-signedjson, `write_signing_keys`).
+      return `ed25519 a_${parts(LETTERS)} ${host.random(32).toString('base64').replace(/=+$/, '')}`;
     case 'ssh-ed25519':
       throw new Error('an SSH key is a pair, not a value');
   }

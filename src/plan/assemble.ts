@@ -1,4 +1,4 @@
-import type { Diagnostic, ProfilePath } from '../diagnostics/diagnostic.js';
+import { fault, type Diagnostic, type ProfilePath } from '../diagnostics/diagnostic.js';
 import type {
   BackupWish,
   Capabilities,
@@ -70,7 +70,16 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
     }),
   ];
 
-  const packages = unique(pick(spoken, 'packages'), (wish) => wish.name);
+  const wheels = unique(pick(spoken, 'wheels'), (wish) => wish.id);
+  const packages = unique(
+    [
+      ...pick(spoken, 'packages'),
+      // What a virtual environment stands on.
+      ...wheels.map(({ service, because }) => ({ name: 'python3', service, because })),
+    ],
+    (wish) => wish.name,
+  );
+  const archives = unique(pick(spoken, 'archives'), (wish) => wish.archive);
   const files = pick(spoken, 'files');
   const ports = pick(spoken, 'ports');
   const memory = memoryBudget(
@@ -89,11 +98,11 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
   const plan: Plan = {
     format: 1,
     site,
-    sources: planSources(site, packages),
+    sources: planSources(site, packages, archives),
     sets: [system, bootSet(site)],
-    wheels: unique(pick(spoken, 'wheels'), (wish) => wish.id),
+    wheels,
     tarballs: unique(pick(spoken, 'tarballs'), (wish) => wish.name),
-    archives: unique(pick(spoken, 'archives'), (wish) => wish.archive),
+    archives,
     files: unique(files, (file) => file.path).toSorted((a, b) => (a.path < b.path ? -1 : 1)),
     users: unique(pick(spoken, 'users'), (user) => user.name),
     units: unique(pick(spoken, 'units'), (unit) => unit.name).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
@@ -118,10 +127,43 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
   return {
     plan,
     diagnostics: [
+      ...enabled.flatMap((service) =>
+        (service.needs?.(site, settingsOf(service)) ?? [])
+          .filter((name) => capabilities[name] === undefined)
+          .map((name) => missingCapability(site, service, name, services)),
+      ),
       ...portConflicts(plan.ports),
       ...fileConflicts(files),
       ...capacityFaults(site, memory, disk),
     ],
+  };
+}
+
+/** Capabilities in words. */
+const CAPABILITY: Readonly<Record<CapabilityName, string>> = {
+  turn: 'a relay for calls',
+  web: 'a web server',
+  matrix: 'a Matrix server',
+  chat: 'a chat service people can be invited to',
+};
+
+function missingCapability(
+  site: Site,
+  service: Service,
+  name: CapabilityName,
+  services: readonly Service[],
+): Diagnostic {
+  const offering = services.filter((one) => one.provides?.(site, one.settings(site, {}))[name] !== undefined);
+  return {
+    ...fault(
+      'plan/missing-service',
+      `"${service.id}" needs ${CAPABILITY[name]}, and this site has none`,
+      ['services', service.id],
+      offering.length === 0
+        ? `take "${service.id}" out`
+        : `add "${offering.map(({ id }) => id).join('" or "')}" below "services:", or take "${service.id}" out`,
+    ),
+    at: 'key',
   };
 }
 

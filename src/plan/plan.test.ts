@@ -166,4 +166,18 @@ describe('assemblePlan', () => {
       ['forky', 'only'],
     ]);
   });
+  it("takes another publisher's archive as a source for the packages that name it, with its address", () => {
+    const archive = {
+      archive: 'meet',
+      uri: 'https://meet.invalid',
+      suite: 'forky/',
+      components: [],
+      fingerprints: ['A'.repeat(40)],
+    };
+    const { plan } = assemblePlan(site, [
+      service('a', { packages: [{ name: 'x', archive: 'meet' }], archives: [archive] }),
+    ]);
+    expect(plan.sources.map((one) => one.archive)).toEqual(['debian', 'debian', 'debian-security', 'meet']);
+    expect(plan.sources.at(-1)).toEqual({ ...archive, use: 'only', because: ['services', 'a'] });
+  });
 });

@@ -1,6 +1,6 @@
 import type { Site } from '../services/contract.js';
 import type { PackageSet, Planned, PlanSource } from './types.js';
-import type { PackageWish } from '../services/contract.js';
+import type { ArchiveWish, PackageWish } from '../services/contract.js';
 
 /** The Debian release every kit is made from. */
 export const RELEASE = 'trixie';
@@ -8,8 +8,12 @@ export const RELEASE = 'trixie';
 /** Fingerprint of the Raspberry Pi archive's signing key (facts: image.md 4b). */
 const RASPBERRY_PI_KEY = 'CF8A1AF502A2AA2D763BAE7E82B129927FA3303E';
 
-/** Package sources of a site; suites that only single packages name come last, as `only`. */
-export function planSources(site: Site, packages: readonly Planned<PackageWish>[]): readonly PlanSource[] {
+/** Package sources of a site; suites that only single packages name come after the usual ones, then other publishers' archives. */
+export function planSources(
+  site: Site,
+  packages: readonly Planned<PackageWish>[],
+  archives: readonly Planned<ArchiveWish>[],
+): readonly PlanSource[] {
   const components = ['main', 'non-free-firmware'];
   const sources: PlanSource[] = [
     { archive: 'debian', suite: RELEASE, components, fingerprints: [], use: 'all' },
@@ -25,9 +29,14 @@ export function planSources(site: Site, packages: readonly Planned<PackageWish>[
       use: 'all',
     });
   }
-  const extra = new Set(packages.flatMap((wish) => (wish.suite === undefined ? [] : [wish.suite])));
+  const extra = new Set(
+    packages.flatMap(({ suite, archive }) => (suite === undefined || archive !== undefined ? [] : [suite])),
+  );
   for (const suite of [...extra].sort()) {
     sources.push({ archive: 'debian', suite, components: ['main'], fingerprints: [], use: 'only' });
+  }
+  for (const { archive, suite, components, fingerprints, uri, because } of archives) {
+    sources.push({ archive, suite, components, fingerprints, use: 'only', uri, because });
   }
   return sources;
 }

@@ -32,17 +32,21 @@ export interface PackageSet {
   readonly packages: readonly Planned<PackageWish>[];
 }
 
-/** One apt source the kit takes packages from. No host name: the mirror comes from the profile or the host. */
+/** One apt source the kit takes packages from. No host name of a mirror: that comes from the profile or the host. */
 export interface PlanSource {
   /** e.g. `debian`, `debian-security`, `raspberrypi`. */
   readonly archive: string;
-  /** e.g. `trixie`, `trixie-security`, `forky`. */
+  /** e.g. `trixie`, `trixie-security`, `forky`; a folder with a slash at its end (`stable/`, `./`) is a flat repository. */
   readonly suite: string;
   readonly components: readonly string[];
   /** Fingerprints (40 hex digits) one of which must have signed it; empty: any key of the archive's keyring. */
   readonly fingerprints: readonly string[];
-  /** only: nothing comes from here unless a package wish names the suite. */
+  /** only: nothing comes from here unless a package wish names the suite, or the archive of another publisher. */
   readonly use: 'all' | 'only';
+  /** Address of another publisher's archive, which no mirror of Debian carries. */
+  readonly uri?: string;
+  /** The setting that asked for another publisher's archive. */
+  readonly because?: ProfilePath;
 }
 
 export interface Budget {

@@ -132,8 +132,9 @@ export interface ArchiveWish extends Because {
   readonly archive: string;
   /** Address of the archive, without a final slash. */
   readonly uri: string;
-  /** Suite, or `./` for a flat repository. */
+  /** Suite; a folder with a slash at its end (`stable/`, `./`) is a flat repository. */
   readonly suite: string;
+  /** None in a flat repository. */
   readonly components: readonly string[];
   /** Fingerprints (40 hex digits) one of which must have signed it. */
   readonly fingerprints: readonly string[];
@@ -238,9 +239,10 @@ export interface SecretWish extends Because {
   readonly id: string;
   /**
    * token: `length` characters of [A-Za-z0-9]. hex: `length` hex digits. words: a passphrase a person can
-   * type, `length` words. ssh-ed25519: an OpenSSH key pair. given: must come from the profile or a file.
+   * type, `length` words. ssh-ed25519: an OpenSSH key pair. matrix-ed25519: a Matrix server's signing key, one line as its server
+   * reads it (`length` is the number of characters of its name). given: must come from the profile or a file.
    */
-  readonly kind: 'token' | 'hex' | 'words' | 'ssh-ed25519';
+  readonly kind: 'token' | 'hex' | 'words' | 'ssh-ed25519' | 'matrix-ed25519';
   readonly length: number;
 }
 
@@ -277,6 +279,8 @@ export interface JoinCard extends Because {
   readonly title: string;
   /** Plain sentences; `{domain}` and `{address}` are filled in. The web server's catalogues may translate the card. */
   readonly lines: readonly string[];
+  /** Address of a page of the kit, shown as a button. */
+  readonly link?: string;
 }
 
 export interface BackupWish extends Because {
@@ -385,6 +389,8 @@ export interface Service<S = unknown> {
   settings(site: Site, written: Readonly<Record<string, unknown>>): S;
   /** Rules a schema cannot say. Paths start at the profile's root. */
   rules?(site: Site, settings: S): readonly Diagnostic[];
+  /** Capabilities without which it makes no sense; when one is missing the plan says so, and which service has it. */
+  needs?(site: Site, settings: S): readonly CapabilityName[];
   /** Capabilities offered under these settings. */
   provides?(site: Site, settings: S): Partial<Capabilities>;
   declare(context: ServiceContext<S>): Declaration;
@@ -407,3 +413,11 @@ export const TLS_ROOT = '/etc/commesh/tls';
 export const CA_FILE = '/etc/commesh/tls/site-ca.crt';
 /** Account for the administrator: SSH keys only, sudo without a password. */
 export const ADMIN_USER = 'kit';
+
+/** Set of all npm packages in the lock. */
+export const NPM_SET = 'npm';
+
+/** Set of a program made of wheels in the lock. */
+export function wheelsSet(id: string): string {
+  return `wheels-${id}`;
+}

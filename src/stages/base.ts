@@ -12,8 +12,10 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { freemem } from 'node:os';
-import { dirname, join } from 'node:path';
-import { ToolError } from '../diagnostics/errors.js';
+import { basename, dirname, join } from 'node:path';
+import { InterruptedError, ToolError, WorkError } from '../diagnostics/errors.js';
+import { NPM_SET, wheelsSet } from '../services/contract.js';
+import { extractTarball } from '../host/tarball.js';
 import { hashFile, readTextIfThere, sha256, syncFolder } from '../host/files.js';
 import { timed, type Host } from '../host/host.js';
 import type { Tools } from '../host/tools.js';
@@ -37,6 +39,8 @@ export interface BaseInputs {
   readonly packages: readonly LockPackage[];
   readonly boot: readonly LockPackage[];
   readonly debPath: (one: LockPackage) => string;
+  /** Where a file of a set of other sources lies, by name of the project or package. */
+  readonly artifactPath: (set: string, name: string) => string;
   /** Looks at the tree's archive before it is kept; throws to refuse it. */
   readonly inspect: (tar: string) => Promise<void>;
   /** The stanza of a package in its signed index (latin1 text). */
@@ -116,6 +120,8 @@ async function makeBaseLayer(
     );
     await writeFile(join(inFolder, 'initramfs.conf'), options.initramfs.conf);
     await writeFile(join(inFolder, 'initramfs.hook'), options.initramfs.hook);
+
+    await offerArtifacts(host, options, inputs, inFolder);
 
     // For the developers of src/twins: a file (of mode 0666) that gets a line for every emulated program.
     const trace = host.env['COMMESHCTL_TWINS_TRACE'];
@@ -216,6 +222,33 @@ async function makeBaseLayer(
 async function offer(one: LockPackage, inputs: BaseInputs, folder: string): Promise<void> {
   const to = join(folder, `${one.sha256}.deb`);
   await link(inputs.debPath(one), to).catch(() => copyFile(inputs.debPath(one), to));
+}
+
+/** Wheels, and files out of npm packages as they shall lie in the tree, for the customize hook. */
+async function offerArtifacts(
+  host: Host,
+  options: BaseStage['options'],
+  inputs: BaseInputs,
+  folder: string,
+): Promise<void> {
+  for (const { id, system, files } of options.wheels ?? []) {
+    const to = join(folder, 'wheels', id);
+    await mkdir(to, { recursive: true });
+    if (system) await writeFile(join(to, 'system'), '');
+    for (const { name } of files) {
+      const from = inputs.artifactPath(wheelsSet(id), name);
+      await link(from, join(to, basename(from))).catch(() => copyFile(from, join(to, basename(from))));
+    }
+  }
+  for (const { name, version, files } of options.tarballs ?? []) {
+    const taken = await extractTarball(inputs.artifactPath(NPM_SET, name), join(folder, 'overlay'), files);
+    const missing = files.filter(({ from }) => !taken.has(from));
+    if (missing.length > 0)
+      throw new WorkError(`the npm package ${name} ${version} has no ${missing[0]?.from}`, {
+        hint: 'this version of commeshctl expects another version of the package',
+      });
+    if (host.signal.aborted) throw new InterruptedError();
+  }
 }
 
 /**

@@ -1,7 +1,10 @@
 import { canonicalJson, sha256 } from '../host/files.js';
 import type { Lock, LockPackage } from '../mirror/types.js';
 import type { Plan } from '../plan/types.js';
-import type { Manifest, Stage, StagePackage } from './types.js';
+import { NPM_SET, wheelsSet } from '../services/contract.js';
+import type { Manifest, Stage, StageFile, StagePackage } from './types.js';
+
+type BaseOptions = Extract<Stage, { type: 'base' }>['options'];
 
 /** Changes when the base layer's hooks or options change in a way its inputs do not show. */
 export interface ManifestInputs {
@@ -53,6 +56,7 @@ export function makeManifest(inputs: ManifestInputs): Manifest {
         users: plan.users.map(({ name, home, shell, groups }) => ({ name, home, shell, groups })),
         initramfs: inputs.initramfs,
         excludes: EXCLUDES,
+        ...artifactOptions(plan, lock),
       },
     },
     {
@@ -83,6 +87,32 @@ export function makeManifest(inputs: ManifestInputs): Manifest {
 
 function identity(one: LockPackage): StagePackage {
   return { name: one.name, version: one.version, arch: one.arch, sha256: one.sha256 };
+}
+
+function artifactOptions(plan: Plan, lock: Lock): Pick<BaseOptions, 'wheels' | 'tarballs'> {
+  const files = (set: string): StageFile[] =>
+    (lock.artifacts?.[set] ?? []).map(({ name, version, sha256 }) => ({ name, version, sha256 }));
+  const packages = files(NPM_SET);
+  return {
+    ...(plan.wheels.length === 0
+      ? {}
+      : {
+          wheels: plan.wheels.map(({ id, provided }) => ({
+            id,
+            system: provided.length > 0,
+            files: files(wheelsSet(id)),
+          })),
+        }),
+    ...(plan.tarballs.length === 0
+      ? {}
+      : {
+          tarballs: plan.tarballs.flatMap((wish) =>
+            packages
+              .filter(({ name }) => name === wish.name)
+              .map((one) => ({ ...one, files: wish.files.map(({ from, to }) => ({ from, to })) })),
+          ),
+        }),
+  };
 }
 
 /** The stage of a type. */

@@ -14,7 +14,7 @@ import type { Arch } from '../services/contract.js';
 import { removeTree } from './remove.js';
 
 /** Changes when the way a tools tree is made changes. */
-const RECIPE = 2;
+const RECIPE = 3;
 
 /** Programs of the build, with the reason for each. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -58,12 +58,24 @@ const LEFT_OUT: readonly string[] = [
   './usr/bin/qemu-a[!a]*',
 ];
 
+/** Programs only kits with Python wheels need. */
+const WHEEL_PROGRAMS: Readonly<Record<string, string>> = {
+  python3: 'the same Python as on the kit, which compiles for it, too',
+  'python3-pip': 'works out which wheels are needed',
+  'python3-installer': 'installs wheels',
+};
+
 /**
  * The set of packages the tools tree of a build machine is made from.
  * @param arch of the machine. @param target of the image: only for arm64 a PC needs an emulator.
+ * @param wheels whether there are any.
  */
-export function toolsSet(arch: Arch, target: Arch): PackageSet {
-  const names = [...Object.keys(PROGRAMS), ...(arch === 'amd64' && target === 'arm64' ? ['qemu-user'] : [])];
+export function toolsSet(arch: Arch, target: Arch, wheels = false): PackageSet {
+  const names = [
+    ...Object.keys(PROGRAMS),
+    ...(arch === 'amd64' && target === 'arm64' ? ['qemu-user'] : []),
+    ...(wheels ? Object.keys(WHEEL_PROGRAMS) : []),
+  ];
   return {
     id: `tools-${arch}`,
     arch,
@@ -156,6 +168,9 @@ export async function ensureToolsTree(
     await writeFile(join(part, 'etc/passwd'), await readFile(join(accounts, 'passwd.master')));
     await writeFile(join(part, 'etc/group'), await readFile(join(accounts, 'group.master')));
     await writeFile(join(part, 'etc/hosts'), '127.0.0.1 localhost\n');
+    // Places to show the host's files at, for runs with a network.
+    for (const name of ['resolv.conf', 'nsswitch.conf']) await writeFile(join(part, 'etc', name), '');
+    await writeAuthorities(part);
     if (!existsSync(join(part, 'usr/bin/awk')) && existsSync(join(part, 'usr/bin/mawk'))) {
       await symlink('mawk', join(part, 'usr/bin/awk'));
     }
@@ -234,6 +249,16 @@ async function unpackRest(
       title: 'unpacking the programs of the build',
     },
   );
+}
+
+/** What the maintainer script of ca-certificates makes, and pip's library cannot start without. */
+async function writeAuthorities(tree: string): Promise<void> {
+  const folder = join(tree, 'usr/share/ca-certificates/mozilla');
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.crt')).sort();
+  if (names.length === 0) return;
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')));
+  await mkdir(join(tree, 'etc/ssl/certs'), { recursive: true });
+  await writeFile(join(tree, 'etc/ssl/certs/ca-certificates.crt'), texts.join(''));
 }
 
 /** The deepest folder that holds all these files. */

@@ -1,10 +1,17 @@
-import type { Arch, UserWish } from '../services/contract.js';
+import type { Arch, TarballWish, UserWish } from '../services/contract.js';
 
 /** Identity of a package inside a stage: enough to notice any change, nothing about where it lies. */
 export interface StagePackage {
   readonly name: string;
   readonly version: string;
   readonly arch: string;
+  readonly sha256: string;
+}
+
+/** The same of a file from another source. */
+export interface StageFile {
+  readonly name: string;
+  readonly version: string;
   readonly sha256: string;
 }
 
@@ -22,6 +29,14 @@ export type Stage = { readonly id: string } & (
         readonly users: readonly Pick<UserWish, 'name' | 'home' | 'shell' | 'groups'>[];
         readonly initramfs: { readonly conf: string; readonly hook: string };
         readonly excludes: readonly string[];
+        /** Virtual environments; absent when there are none. */
+        readonly wheels?: readonly {
+          readonly id: string;
+          readonly system: boolean;
+          readonly files: readonly StageFile[];
+        }[];
+        /** Files out of npm packages; absent when there are none. */
+        readonly tarballs?: readonly (StageFile & Pick<TarballWish, 'files'>)[];
       };
     }
   | {

@@ -6,7 +6,6 @@ import type { Arch } from '../services/contract.js';
  * installed, and what it writes does not depend on the processor it runs on. What is not named here is emulated.
  */
 export const TWIN_PACKAGES: Readonly<Record<string, string>> = {
-  adduser: 'scripts only: named so that its interpreter comes along',
   bash: 'runs maintainer scripts',
   bsdutils: 'logger, script: called by scripts',
   bzip2: 'unpacks packages and documents',
@@ -24,7 +23,6 @@ export const TWIN_PACKAGES: Readonly<Record<string, string>> = {
   grep: 'called by most scripts',
   gzip: 'unpacks packages and documents',
   hostname: 'called by scripts',
-  'init-system-helpers': 'scripts only: named so that their interpreter comes along',
   kmod: 'depmod reads every kernel module',
   'libcap2-bin': 'setcap writes file capabilities',
   'libpam-modules-bin': 'called by pam-auth-update',
@@ -39,7 +37,6 @@ export const TWIN_PACKAGES: Readonly<Record<string, string>> = {
   procps: 'called by scripts',
   'python3.13-minimal': 'compiles modules to byte code (the dispatcher lets no other work of Python pass)',
   sed: 'called by most scripts',
-  'sensible-utils': 'called by scripts',
   'shared-mime-info': 'makes a database from 900 small files',
   sqlite3: 'called by scripts',
   systemd: 'systemd-sysusers, systemd-tmpfiles, systemctl',

@@ -44,6 +44,18 @@ interface Job {
 
 const CHECK_TIMEOUT_MS = 120_000;
 const UNDO_TIMEOUT_MS = 30_000;
+/** How long a kit may take to start all services: the first time it makes its databases. Seconds. */
+const START_SECONDS = 300;
+
+/** Waits for a kit that has only just been switched on (systemctl(1), `is-system-running`); what does not start, the checks tell. */
+async function untilStarted(host: Host, ssh: Ssh): Promise<void> {
+  const { stdout } = await ssh.exec('systemctl is-system-running');
+  if (!/^(?:initializing|starting)/.test(stdout)) return;
+  host.emit({ type: 'log', level: 'info', text: 'the kit is still starting; waiting for it' });
+  await ssh.exec(`timeout ${START_SECONDS} systemctl is-system-running --wait`, {
+    timeoutMs: (START_SECONDS + 10) * 1000,
+  });
+}
 
 /**
  * Runs the checks the plan asks for, side by side, and undoes whatever they made on the kit.
@@ -68,7 +80,7 @@ export async function verify(host: Host, input: VerifyInput): Promise<Report> {
     if (inside.length > 0) {
       const from = host.now();
       try {
-        await session.ssh();
+        await untilStarted(host, await session.ssh());
         report({
           id: 'ssh',
           title: 'the kit answers over SSH',

@@ -14,6 +14,14 @@ while IFS=: read -r name home shell groups; do
     --skel /nonexistent --user-group
 done < /mnt/in/users
 
+# Programs from wheels, and ready files (src/stages/base.ts), put there by programs of the build: nothing is emulated.
+if [ -d /mnt/in/wheels ]; then
+  PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 python3 -P /mnt/in/wheels.py "$root" /mnt/in/wheels
+fi
+if [ -d /mnt/in/overlay ]; then
+  cp -R --no-target-directory --preserve=mode /mnt/in/overlay "$root"
+fi
+
 env -u INITRD chroot "$root" update-initramfs -c -k all >&2
 
 # The boot partition holds kernel, initramfs and device trees; the root keeps none of them twice.

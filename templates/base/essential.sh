@@ -29,3 +29,7 @@ chmod 755 "$root/etc/initramfs-tools/hooks/commesh"
 
 # The kernel lies on the boot partition; links to it in / would point nowhere.
 echo 'do_symlinks = 0' > "$root/etc/kernel-img.conf"
+
+# PostgreSQL's postinst would make a cluster with an id of its own; each site makes one at its first start.
+mkdir -p "$root/etc/postgresql-common"
+echo 'create_main_cluster = false' > "$root/etc/postgresql-common/createcluster.conf"

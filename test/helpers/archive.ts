@@ -11,13 +11,20 @@ export interface ArchiveKey {
   readonly fingerprint: string;
   /** Public key, as apt's Signed-By wants it. */
   readonly keyring: string;
+  /** Options that turn gpg's clock back to when the key was made. */
+  readonly clock: readonly string[];
 }
 
-/** Makes an Ed25519 key without a passphrase. `folder` must have a short path (sockets of gpg-agent lie in it). */
-export async function makeKey(folder: string, name: string): Promise<ArchiveKey> {
+/**
+ * Makes an Ed25519 key without a passphrase. `folder` must have a short path (sockets of gpg-agent lie in it).
+ * @param made when, if not now; it is good for a year then.
+ */
+export async function makeKey(folder: string, name: string, made?: Date): Promise<ArchiveKey> {
   const home = join(folder, `gpg-${name}`);
   await mkdir(home, { recursive: true, mode: 0o700 });
-  const gpg = ['--batch', '--homedir', home, '--quiet'];
+  const at = made?.toISOString().replace(/[-:]|\.\d+Z/g, '');
+  const clock = at === undefined ? [] : ['--faked-system-time', `${at}!`];
+  const gpg = ['--batch', '--homedir', home, '--quiet', ...clock];
   await execa('gpg', [
     ...gpg,
     '--passphrase',
@@ -26,13 +33,13 @@ export async function makeKey(folder: string, name: string): Promise<ArchiveKey>
     `${name} <${name}@home.arpa>`,
     'ed25519',
     'sign',
-    'never',
+    made === undefined ? 'never' : '1y',
   ]);
   const { stdout } = await execa('gpg', [...gpg, '--with-colons', '--list-keys']);
   const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(stdout)?.[1] ?? '';
   const keyring = join(folder, `${name}.gpg`);
   await execa('gpg', [...gpg, '--output', keyring, '--export', fingerprint]);
-  return { home, fingerprint, keyring };
+  return { home, fingerprint, keyring, clock };
 }
 
 /** Ends the agent that gpg left running for this key. */
@@ -51,6 +58,8 @@ export interface TinyPackage {
   /** Further files: path without a leading slash → content. */
   readonly files?: Readonly<Record<string, string>>;
   readonly postinst?: string;
+  /** What the list says of where it lies, instead of the truth. */
+  readonly filename?: string;
 }
 
 interface Built {
@@ -60,6 +69,7 @@ interface Built {
 }
 
 export interface SuiteOptions {
+  /** With a slash at its end: a flat repository, its packages beside its index. */
   readonly suite: string;
   readonly packages: readonly TinyPackage[];
   /** null: InRelease carries no signature. */
@@ -67,16 +77,21 @@ export interface SuiteOptions {
   readonly date?: Date;
   readonly validUntil?: Date;
   readonly architectures?: readonly string[];
+  /** `Release` and `Release.gpg` instead of `InRelease`. */
+  readonly detached?: boolean;
+  /** What the release calls itself; a flat one says nothing. */
+  readonly names?: Readonly<Record<string, string>>;
 }
 
-/** A small Debian archive in a folder: pool, Packages.xz, Packages.gz, clear-signed InRelease. */
+/** A small Debian archive in a folder: packages, Packages.xz, Packages.gz, signed release. */
 export class TinyArchive {
   readonly #built = new Map<string, Promise<Built>>();
 
   constructor(readonly folder: string) {}
 
-  async #build(wanted: TinyPackage): Promise<Built> {
-    const id = `${wanted.name}_${wanted.version}_${wanted.arch}`;
+  async #build(wanted: TinyPackage, suite: string): Promise<Built> {
+    const flat = suite.endsWith('/');
+    const id = `${wanted.name}_${wanted.version}_${wanted.arch}${flat ? `_${suite.replaceAll('/', '_')}` : ''}`;
     const known = this.#built.get(id);
     if (known) return known;
     const work = async (): Promise<Built> => {
@@ -105,7 +120,7 @@ export class TinyArchive {
         .map(([key, value]) => `${key}: ${value}\n`)
         .join('');
       await writeFile(join(tree, 'DEBIAN/control'), control);
-      const path = `pool/main/${wanted.name[0]}/${wanted.name}/${wanted.name}_${wanted.version.replace(/^\d+:/, '')}_${wanted.arch}.deb`;
+      const path = `${flat ? suite : `pool/main/${wanted.name[0]}/${wanted.name}/`}${wanted.name}_${wanted.version.replace(/^\d+:/, '')}_${wanted.arch}.deb`;
       await mkdir(dirname(join(this.folder, path)), { recursive: true });
       await execa('dpkg-deb', ['--root-owner-group', '-Znone', '--build', tree, join(this.folder, path)]);
       await rm(tree, { recursive: true });
@@ -118,20 +133,21 @@ export class TinyArchive {
 
   /** Writes (or replaces) a suite. */
   async publish(options: SuiteOptions): Promise<void> {
-    const root = join(this.folder, 'dists', options.suite);
+    const flat = options.suite.endsWith('/');
+    const root = flat ? join(this.folder, options.suite) : join(this.folder, 'dists', options.suite);
     const sums: string[] = [];
     const architectures = options.architectures ?? ['amd64', 'arm64'];
-    for (const arch of architectures) {
+    for (const arch of flat ? ['any'] : architectures) {
       const stanzas: string[] = [];
       for (const wanted of options.packages) {
-        if (wanted.arch !== 'all' && wanted.arch !== arch) continue;
-        const { control, path, bytes } = await this.#build(wanted);
+        if (!flat && wanted.arch !== 'all' && wanted.arch !== arch) continue;
+        const { control, path, bytes } = await this.#build(wanted, options.suite);
         stanzas.push(
-          `${control}Filename: ${path}\nSize: ${bytes.length}\nSHA256: ${createHash('sha256').update(bytes).digest('hex')}\n`,
+          `${control}Filename: ${wanted.filename ?? path}\nSize: ${bytes.length}\nSHA256: ${createHash('sha256').update(bytes).digest('hex')}\n`,
         );
       }
       const text = Buffer.from(stanzas.join('\n'));
-      const plain = `main/binary-${arch}/Packages`;
+      const plain = flat ? 'Packages' : `main/binary-${arch}/Packages`;
       await mkdir(dirname(join(root, plain)), { recursive: true });
       const { stdout: xz } = await execa('xz', ['-c', '-T1'], { input: text, encoding: 'buffer' });
       // Like the real archive: the uncompressed list is named, but only compressed ones are there.
@@ -145,32 +161,52 @@ export class TinyArchive {
       }
     }
     const release = [
-      'Origin: Tiny',
-      'Label: Tiny',
-      `Suite: ${options.suite}`,
-      `Codename: ${options.suite}`,
+      ...Object.entries(
+        options.names ??
+          (flat ? {} : { Origin: 'Tiny', Label: 'Tiny', Suite: options.suite, Codename: options.suite }),
+      ).map(([key, value]) => `${key}: ${value}`),
       `Date: ${(options.date ?? new Date(Date.now() - 60_000)).toUTCString()}`,
       ...(options.validUntil === undefined ? [] : [`Valid-Until: ${options.validUntil.toUTCString()}`]),
       `Architectures: ${architectures.join(' ')}`,
-      'Components: main',
+      ...(flat ? [] : ['Components: main']),
       'No-Support-for-Architecture-all: Packages',
       'Description: made for a test',
       'SHA256:',
       ...sums,
       '',
     ].join('\n');
-    const target = join(root, 'InRelease');
-    if (options.key === null) await writeFile(target, release);
+    const target = join(root, options.detached === true ? 'Release' : 'InRelease');
+    if (options.key === null || options.detached === true) await writeFile(target, release);
     else await clearSign(options.key, release, target);
+    if (options.key !== null && options.detached === true) await detachSign(options.key, target);
   }
 }
 
 /** Writes `text` with a clear signature of `key`. */
 export async function clearSign(key: ArchiveKey, text: string, target: string): Promise<void> {
   await rm(target, { force: true });
-  await execa('gpg', ['--batch', '--homedir', key.home, '--quiet', '--clearsign', '--output', target], {
-    input: text,
-  });
+  await execa(
+    'gpg',
+    ['--batch', '--homedir', key.home, '--quiet', ...key.clock, '--clearsign', '--output', target],
+    { input: text },
+  );
+}
+
+/** Writes a signature of a file beside it, as `<file>.gpg`. */
+async function detachSign(key: ArchiveKey, file: string): Promise<void> {
+  await rm(`${file}.gpg`, { force: true });
+  await execa('gpg', [
+    '--batch',
+    '--homedir',
+    key.home,
+    '--quiet',
+    ...key.clock,
+    '--armor',
+    '--detach-sign',
+    '--output',
+    `${file}.gpg`,
+    file,
+  ]);
 }
 
 /** How the server misbehaves for paths that match, `times` times (always, when absent). */

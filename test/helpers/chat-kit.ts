@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,15 +46,41 @@ mount --bind "$work/hosts" /etc/hosts
 rm -f "$root/etc/resolv.conf"
 echo nameserver 127.0.0.1 > "$root/etc/resolv.conf"
 chroot "$root" dnsmasq --conf-file=/etc/test-dns.conf
-mkdir -p "$root/run/prosody" "$root/run/turnserver" "$root/run/nginx"
-chroot "$root" chown prosody:prosody /run/prosody
-chroot "$root" chown turnserver:turnserver /run/turnserver
-chroot "$root" setpriv --reuid prosody --regid prosody --clear-groups prosody -F > "$work/prosody.log" 2>&1 &
-chroot "$root" setpriv --reuid turnserver --regid turnserver --clear-groups turnserver -c /etc/turnserver.conf --pidfile= > "$work/turn.log" 2>&1 &
-chroot "$root" nginx -e stderr -g 'daemon off;' > "$work/nginx.log" 2>&1 &
+. "$work/programs"
 echo ready
 wait
 `;
+
+/** How each service's programs are started in the stage ($root, $work as there), as its unit would. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  prosody: `
+mkdir -p "$root/run/prosody"
+chroot "$root" chown prosody:prosody /run/prosody
+chroot "$root" setpriv --reuid prosody --regid prosody --clear-groups prosody -F > "$work/prosody.log" 2>&1 &
+`,
+  coturn: `
+mkdir -p "$root/run/turnserver"
+chroot "$root" chown turnserver:turnserver /run/turnserver
+chroot "$root" setpriv --reuid turnserver --regid turnserver --clear-groups turnserver -c /etc/turnserver.conf --pidfile= > "$work/turn.log" 2>&1 &
+`,
+  web: `
+mkdir -p "$root/run/nginx"
+chroot "$root" nginx -e stderr -g 'daemon off;' > "$work/nginx.log" 2>&1 &
+`,
+  // With the command and the environment its unit says.
+  synapse: `
+as() { who=$1; shift; chroot "$root" setpriv --reuid "$who" --regid "$who" --clear-groups env -C / $*; }
+line() { sed -n "s/^$2=//p" "$root/etc/systemd/system/$1.service"; }
+if [ -e "$root/etc/systemd/system/postgresql.service" ]; then
+  mkdir -p "$root/run/postgresql"
+  chroot "$root" chown postgres:postgres /run/postgresql
+  as postgres "$(line commesh-postgresql-cluster ExecStart)" > "$work/postgres.log" 2>&1
+  as postgres "$(line postgresql ExecStart)" >> "$work/postgres.log" 2>&1 &
+  until as postgres pg_isready --quiet; do sleep 0.2; done
+fi
+as matrix-synapse "$(line synapse Environment)" "$(line synapse ExecStart)" > "$work/synapse.log" 2>&1 &
+`,
+};
 
 export interface ChatKit {
   readonly plan: Plan;
@@ -69,7 +95,7 @@ export interface ChatKit {
   phone(...argv: string[]): Promise<ExecResult>;
   /** A program of this machine in the kit's namespaces, outside its tree; `{root}` stands for the tree's folder. */
   onStage(...argv: string[]): Promise<ExecResult>;
-  log(program: 'prosody' | 'turn' | 'nginx'): Promise<string>;
+  log(program: 'prosody' | 'turn' | 'nginx' | 'postgres' | 'synapse'): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -86,7 +112,12 @@ const read: ReadFile = (path) => {
 export const FINGERPRINT = Array.from({ length: 32 }, (_none, index) =>
   ((index * 37 + 11) % 256).toString(16).padStart(2, '0').toUpperCase(),
 ).join(':');
-export const secretOf = (id: string): string => (id === 'ca-fingerprint' ? FINGERPRINT : `value-of-${id}`);
+export const secretOf = (id: string): string =>
+  id === 'ca-fingerprint'
+    ? FINGERPRINT
+    : id === 'synapse-signing'
+      ? `ed25519 a_test ${'A'.repeat(43)}`
+      : `value-of-${id}`;
 
 /** Renders the plan's own files below `folder`; directories are made, public-key material is not there. */
 export async function renderInto(folder: string, plan: Plan): Promise<void> {
@@ -99,7 +130,9 @@ export async function renderInto(folder: string, plan: Plan): Promise<void> {
       const content =
         file.kind === 'template' || file.kind === 'copy'
           ? renderFile(file, { templates: join(ROOT, 'templates'), overrides: null }, read, secretOf)
-          : `stands for ${file.path}\n`;
+          : file.kind === 'secret'
+            ? `${secretOf((file.data?.['value'] as { secret: string }).secret)}\n`
+            : `stands for ${file.path}\n`;
       await writeFile(path, content);
       await chmod(path, Number.parseInt(file.mode, 8));
     }
@@ -159,6 +192,8 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
       'no-resolv',
       'no-hosts',
       'local=/#/',
+      'log-queries',
+      'log-facility=/tmp/dns.log',
       'bind-interfaces',
       `listen-address=127.0.0.1,${site.network.address}`,
       'pid-file=/run/dns.pid',
@@ -170,6 +205,7 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
       '',
     ].join('\n'),
   );
+  await writeFile(join(work, 'programs'), services.map(({ id }) => PROGRAMS[id] ?? '').join(''));
   const { address, prefix } = site.network;
   const phoneAddress = `${address.replace(/\.\d+$/, '')}.2/${prefix}`;
   const running = host.start(
@@ -185,7 +221,7 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
   running.stdout.on('data', (chunk) => (said += String(chunk)));
   running.stderr.on('data', (chunk) => (said += String(chunk)));
   for (let tries = 0; !said.includes('ready'); tries += 1) {
-    if (tries > 300) throw new Error(`the kit does not start:\n${said}`);
+    if (tries > 600) throw new Error(`the kit does not start:\n${said}`);
     await sleep(100);
   }
   const inner = (await readFile(`/proc/${running.pid}/task/${running.pid}/children`, 'utf8'))
@@ -219,11 +255,13 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
   await writeFile(join(work, 'ca.pem'), ca.caPem);
   for (let tries = 0; ; tries += 1) {
     const { stdout } = await kit.kit('ss', '-Hltn');
-    if ([5222, 5223, 5280, 3478, 5349, 80, 443].every((port) => stdout.includes(`:${port} `))) break;
-    if (tries > 150)
-      throw new Error(
-        `not everything listens:\n${stdout}\n${await kit.log('prosody')}${await kit.log('turn')}${await kit.log('nginx')}`,
-      );
+    const ports = plan.ports.filter(({ protocol, listening }) => protocol === 'tcp' && listening);
+    if (ports.every(({ port }) => stdout.includes(`:${port} `))) break;
+    if (tries > 300) {
+      const logs = (await readdir(work)).filter((name) => name.endsWith('.log'));
+      const texts = await Promise.all(logs.map((log) => readFile(join(work, log), 'utf8')));
+      throw new Error(`not everything listens:\n${stdout}\n${texts.join('')}`);
+    }
     await sleep(200);
   }
   return kit;

@@ -9,6 +9,7 @@ import { CommeshError } from '../../src/diagnostics/errors.js';
 import { verifyCache } from '../../src/mirror/cache.js';
 import { fetchRequest, type FetchOptions, type FetchReport } from '../../src/mirror/fetch.js';
 import type { Request } from '../../src/mirror/request.js';
+import type { PlanSource } from '../../src/plan/types.js';
 import type { Lock } from '../../src/mirror/types.js';
 import { testBase } from './base-tree.js';
 import { forgetKey, makeKey, TinyArchive, TinyMirror, type ArchiveKey, type TinyPackage } from './archive.js';
@@ -113,15 +114,19 @@ export function request(
     armTools: readonly string[];
     boot: readonly string[];
     fingerprints: readonly string[];
+    /** Archives of other publishers; `name@archive` is a package from one. */
+    archives: readonly PlanSource[];
   }> = {},
 ): Request {
   const { fingerprints = [] } = extra;
   const wishes = (names: readonly string[]): Request['sets'][number]['packages'] =>
     names.map((text) => {
-      const [name = '', suite] = text.split('/');
+      const [wanted = '', suite] = text.split('/');
+      const [name = '', archive] = wanted.split('@');
       return {
         name,
         ...(suite === undefined ? {} : { suite }),
+        ...(archive === undefined ? {} : { archive }),
         service: 'test',
         because: ['services', name],
       };
@@ -139,6 +144,7 @@ export function request(
       source('debian', 'trixie-updates', 'all'),
       source('debian-security', 'trixie-security', 'all'),
       source('debian', 'forky', 'only'),
+      ...(extra.archives ?? []),
     ],
     sets: [
       { id: 'system', arch: 'arm64', packages: wishes(packages) },
@@ -159,7 +165,12 @@ export function options(wanted: Request, more: Partial<FetchOptions> = {}): Fetc
     lockFile: join(work, 'kit.lock.json'),
     mode: 'keep',
     hostArch: 'amd64',
-    tools: { names: [], find: async () => (await testBase(host)).tools, make: neverMade },
+    tools: {
+      names: [],
+      find: async () => (await testBase(host)).tools,
+      whole: () => Promise.reject(new Error('no tools tree here')),
+      make: neverMade,
+    },
     backoffMs: 5,
     ...more,
   };

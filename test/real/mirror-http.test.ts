@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createHost } from '../../src/host/host.js';
 import { GoneError, HttpClient } from '../../src/mirror/http.js';
-import type { NetworkSettings } from '../../src/mirror/sources/proxy.js';
+import { readNetworkSettings, type NetworkSettings } from '../../src/mirror/sources/proxy.js';
 
 let folder: string;
 let secure: https.Server;
@@ -96,6 +97,16 @@ describe('the client', () => {
     await expect(body(client(null, false), `https://localhost:${port(secure)}/file`)).rejects.toThrow(
       /self-signed/,
     );
+  });
+
+  it("trusts the authorities of this computer's owner", async () => {
+    const own = createHost();
+    const file = join(folder, 'cert');
+    const network = await readNetworkSettings({ ...own, env: { ...own.env, SSL_CERT_FILE: file } });
+    await own.close();
+    const made = new HttpClient({ ...network, proxyFor: () => Promise.resolve(null) }, 5000);
+    clients.push(made);
+    expect(await body(made, `https://localhost:${port(secure)}/file`)).toBe('content');
   });
 
   it('reaches https through a proxy by CONNECT, and checks the certificate at the end of it', async () => {

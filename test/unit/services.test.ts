@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { readKeys } from 'openpgp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/host/paths.js';
 import { assemblePlan } from '../../src/plan/assemble.js';
@@ -85,6 +86,24 @@ describe('every service', () => {
         for (const id of secretsIn(file.data ?? {}))
           expect(declared, `${preset}: ${file.path}`).toContain(id);
       }
+    }
+  });
+
+  it('takes packages only from archives it declares, whose key is in keys/', async () => {
+    for (const [preset, plan] of plans) {
+      const declared = new Map(plan.archives.map((one) => [one.archive, one]));
+      for (const { name, archive } of plan.sets.flatMap((set) => set.packages))
+        if (archive !== undefined) expect([...declared.keys()], `${preset}: ${name}`).toContain(archive);
+    }
+    for (const one of [...plans.values()].flatMap((plan) => plan.archives)) {
+      expect(one.archive).toMatch(/^(?!debian|raspberrypi)[a-z0-9][a-z0-9.-]*$/);
+      expect(one.uri).toMatch(/^https?:\/\/\S*[^/\s]$/);
+      expect(one.components.length > 0, `components of ${one.archive}`).toBe(!one.suite.endsWith('/'));
+      const file = join(root, 'keys', `${one.archive}.asc`);
+      const keys = await readKeys({ armoredKeys: readFileSync(file, 'utf8') });
+      const known = keys.map((key) => key.getFingerprint().toUpperCase());
+      expect(known, file).toEqual(expect.arrayContaining([...one.fingerprints]));
+      expect(one.fingerprints.length).toBeGreaterThan(0);
     }
   });
 

@@ -10,6 +10,7 @@ import { findBlank, makeBlank, type Blank } from '../../image/blank.js';
 import { initramfsConfig } from '../../image/boot/initramfs.js';
 import { bootTextDigest } from '../../image/boot/plan.js';
 import { LAYOUT_VERSION } from '../../image/layout.js';
+import { artifactPath } from '../../mirror/artifacts.js';
 import { archiveFolder, verifyCache } from '../../mirror/cache.js';
 import { readLock } from '../../mirror/lock.js';
 import { requestDigest, setsForHost } from '../../mirror/request.js';
@@ -129,6 +130,11 @@ async function installBase(host: Host, project: Project, cache: string, options:
       packages: set('system'),
       boot: set('boot'),
       debPath,
+      artifactPath: (id, name) => {
+        const one = lock.artifacts?.[id]?.find((candidate) => candidate.name === name);
+        if (one === undefined) throw new Error(`the lock has no ${name} in ${id}`);
+        return artifactPath(cache, id, one);
+      },
       inspect: (tar) => expectPure(host, tar, plan.site.arch),
       stanza: (one) => stanzas.get(one.sha256) ?? '',
     }),

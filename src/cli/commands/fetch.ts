@@ -83,6 +83,10 @@ export function solverTools(host: Host, treesFolder: string): SolverTools {
       const tree = await ensureToolsTree(host, treesFolder, packages, debPath, 'first');
       return namespaceTools(host, tree.path, tree.id);
     },
+    async whole(packages, debPath) {
+      const tree = await ensureToolsTree(host, treesFolder, packages, debPath);
+      return namespaceTools(host, tree.path, tree.id);
+    },
   };
 }
 

@@ -64,13 +64,15 @@ export function hostArch(): Arch {
  */
 export function requestOf(plan: Plan): Request {
   const { arch } = plan.site;
+  const wheels = plan.wheels.length > 0;
   return {
     sources: plan.sources,
     sets: [
       ...plan.sets,
-      toolsSet('amd64', arch),
-      toolsSet('arm64', arch),
+      toolsSet('amd64', arch, wheels),
+      toolsSet('arm64', arch, wheels),
       ...(arch === 'arm64' ? [twinsSet('amd64')] : []),
     ],
+    artifacts: { arch, wheels: plan.wheels, tarballs: plan.tarballs },
   };
 }

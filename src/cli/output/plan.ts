@@ -41,7 +41,9 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
       `${title} for ${set.arch}: ${counted(set.packages.length, 'wish', 'wishes')}, and what they need`,
       table(
         set.packages.map((entry) => [
-          entry.suite === undefined ? entry.name : `${entry.name} (from ${entry.suite})`,
+          (entry.archive ?? entry.suite) === undefined
+            ? entry.name
+            : `${entry.name} (from ${entry.archive ?? entry.suite})`,
           from(entry),
         ]),
         2,
@@ -53,7 +55,11 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
     table(
       plan.sources.map((source) => [
         `${source.archive} ${source.suite}`,
-        `${source.components.join(' ')}${source.use === 'only' ? ' (only the packages named above)' : ''}`,
+        [
+          ...source.components,
+          ...(source.use === 'only' ? ['(only the packages named above)'] : []),
+          ...(source.uri === undefined ? [] : [`from ${source.uri}`]),
+        ].join(' '),
       ]),
       2,
     ),

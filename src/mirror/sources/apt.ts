@@ -2,7 +2,9 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { packageRoot } from '../../host/paths.js';
 import { WorkError } from '../../diagnostics/errors.js';
+import type { ProfilePath } from '../../diagnostics/diagnostic.js';
 import type { PlanSource } from '../../plan/types.js';
+import { isForeign, suiteFolder } from '../suites.js';
 import { parseDeb822Sources, parseOneLineSources, pickArchive, type AptEntry } from './entries.js';
 
 /** Where an archive is found and which keys may sign it. */
@@ -12,6 +14,17 @@ export interface ArchivePlace {
   readonly uri: string;
   /** Keyring on this host: a file, or a folder of key files. */
   readonly keyring: string;
+  /** It belongs to another publisher (isForeign). */
+  readonly foreign: boolean;
+  /** The setting to look at when something is wrong with it. */
+  readonly because: ProfilePath;
+}
+
+/** What else can be done when an archive is of no use, in words. */
+export function wayOut(place: ArchivePlace): string {
+  return place.foreign
+    ? `give the address of a copy of it with --archive ${place.archive}=URL, or take out what asks for it (${place.because.join('.')})`
+    : 'use another mirror ("mirror:" in the profile)';
 }
 
 export interface MirrorSettings {
@@ -44,23 +57,29 @@ const BECAUSE = ['mirror'];
  *   A URL that does not end in `/debian` is the main archive as it stands, and security is `<url>-security`.
  * - `file:/folder`: an `offline-cache` (its `apt/` is used), a folder that holds the archives, or the main archive itself.
  *
+ * Another publisher's archive is where its plan says, unless `mirror` is a folder: then nothing is looked for outside of it.
+ *
  * @throws WorkError when an archive or its keyring cannot be found.
  */
 export async function locateArchives(
   sources: readonly PlanSource[],
   settings: MirrorSettings,
 ): Promise<ArchivePlace[]> {
-  const archives = [...new Set(sources.map((source) => source.archive))];
+  const first = (archive: string): PlanSource | undefined => sources.find((one) => one.archive === archive);
   const places: ArchivePlace[] = [];
   let entries: AptEntry[] | null = null;
-  for (const archive of archives) {
+  for (const source of sources.filter((one) => one === first(one.archive))) {
+    const { archive, because = BECAUSE } = source;
+    const foreign = isForeign(source);
     const given = settings.uris?.[archive];
     let uri: string;
     if (given !== undefined) uri = given.replace(/\/+$/, '');
+    else if (source.uri !== undefined && !settings.mirror.startsWith('file:'))
+      uri = source.uri.replace(/\/+$/, '');
     else if (settings.mirror === 'auto') {
       entries ??= await readHostEntries(settings.etcApt ?? '/etc/apt');
       uri = await fromHost(entries, archive);
-    } else if (settings.mirror.startsWith('file:')) uri = await inFolder(settings.mirror, archive);
+    } else if (settings.mirror.startsWith('file:')) uri = await inFolder(settings.mirror, source);
     else if (/^https?:\/\//.test(settings.mirror)) uri = sibling(settings.mirror, archive);
     else {
       throw new WorkError(`"${settings.mirror}" is not a mirror`, {
@@ -68,7 +87,7 @@ export async function locateArchives(
         because: BECAUSE,
       });
     }
-    places.push({ archive, uri, keyring: await findKeyring(archive, settings) });
+    places.push({ archive, uri, keyring: await findKeyring(source, settings), foreign, because });
   }
   return places;
 }
@@ -129,11 +148,22 @@ export function folderOf(uri: string): string {
   return resolve(decodeURIComponent(uri.replace(/^file:(?:\/\/(?=\/))?/, '')));
 }
 
-async function inFolder(mirror: string, archive: string): Promise<string> {
+async function inFolder(mirror: string, source: PlanSource): Promise<string> {
+  const { archive } = source;
   const folder = folderOf(mirror);
   const candidates = [join(folder, 'apt', archive), join(folder, archive)];
   if (archive === 'debian') candidates.push(folder);
   else candidates.push(sibling(folder, archive));
+  if (isForeign(source)) {
+    const names = ['InRelease', 'Release'].map((name) => `${suiteFolder(source.suite)}${name}`);
+    for (const candidate of candidates) {
+      for (const name of names) if (await isThere(join(candidate, name))) return `file:${candidate}`;
+    }
+    throw new WorkError(`the folder ${folder} does not hold the archive "${archive}"`, {
+      hint: `looked for ${names.join(' or ')} in ${candidates.join(', ')}; is the USB stick plugged in? Its publisher's own address can be given with --archive ${archive}=${source.uri}`,
+      because: source.because ?? BECAUSE,
+    });
+  }
   for (const candidate of candidates) {
     if (await isFolder(join(candidate, 'dists'))) return `file:${candidate}`;
   }
@@ -146,6 +176,13 @@ async function inFolder(mirror: string, archive: string): Promise<string> {
 async function isFolder(path: string): Promise<boolean> {
   return stat(path).then(
     (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
     () => false,
   );
 }
@@ -169,18 +206,19 @@ export async function readHostEntries(etcApt: string): Promise<AptEntry[]> {
  * @throws WorkError when one is not on this computer.
  */
 export async function keyringsOf(
-  sources: readonly Pick<PlanSource, 'archive'>[],
+  sources: readonly KeyOwner[],
   settings: Omit<MirrorSettings, 'mirror'> = {},
 ): Promise<Record<string, string>> {
   const keyrings: Record<string, string> = {};
-  for (const archive of new Set(sources.map((source) => source.archive))) {
-    keyrings[archive] = await findKeyring(archive, settings);
-  }
+  for (const source of sources) keyrings[source.archive] ??= await findKeyring(source, settings);
   return keyrings;
 }
 
+type KeyOwner = Pick<PlanSource, 'archive'> & Partial<PlanSource>;
+
 /** Keyrings are named after their archive; `debian-security` is signed by Debian's keys. */
-async function findKeyring(archive: string, settings: Omit<MirrorSettings, 'mirror'>): Promise<string> {
+async function findKeyring(source: KeyOwner, settings: Omit<MirrorSettings, 'mirror'>): Promise<string> {
+  const { archive } = source;
   const given =
     settings.keyrings?.[archive] ??
     (archive === 'debian-security' ? settings.keyrings?.['debian'] : undefined);
@@ -190,22 +228,20 @@ async function findKeyring(archive: string, settings: Omit<MirrorSettings, 'mirr
     given !== undefined
       ? [resolve(given)]
       : (settings.keyringFolders ?? keyringFolders()).flatMap((folder) =>
-          [owner, `${stem}.gpg`, `${stem}.pgp`, `${stem}.asc`].map((name) => join(folder, name)),
+          [owner, `${owner}.asc`, `${stem}.gpg`, `${stem}.pgp`, `${stem}.asc`].map((name) =>
+            join(folder, name),
+          ),
         );
   for (const candidate of candidates) {
-    if (
-      await stat(candidate).then(
-        () => true,
-        () => false,
-      )
-    )
-      return candidate;
+    if (await isThere(candidate)) return candidate;
   }
   throw new WorkError(`the keys of the archive "${archive}" are not on this computer`, {
     hint:
       given !== undefined
         ? `there is no file ${given}`
-        : `get the file of the package ${stem}, and give it with --keyring ${archive}=FILE`,
-    because: BECAUSE,
+        : isForeign(source)
+          ? `get the key of its publisher, whose fingerprint is ${source.fingerprints?.join(' or ')}, and give it with --keyring ${archive}=FILE; or take out what asks for it (${source.because?.join('.')})`
+          : `get the file of the package ${stem}, and give it with --keyring ${archive}=FILE`,
+    because: source.because ?? BECAUSE,
   });
 }

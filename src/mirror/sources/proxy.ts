@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { ToolError } from '../../diagnostics/errors.js';
 import type { Host } from '../../host/host.js';
 
@@ -12,6 +13,13 @@ export interface NetworkSettings {
 }
 
 const KEPT = /^Acquire::(?:http|https)::(?:Proxy|ProxyAutoDetect|Proxy-Auto-Detect|CaInfo)(?:::|$)/i;
+/** Where systems keep the certificate authorities they trust, those that their owner added included (as curl and OpenSSL look). */
+const HOST_AUTHORITIES = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+];
 const VARIABLES = [
   'http_proxy',
   'https_proxy',
@@ -80,7 +88,12 @@ export async function readNetworkSettings(host: Host): Promise<NetworkSettings> 
   };
   return {
     ignoresAge,
-    caFile: get('https', 'CaInfo') || null,
+    caFile:
+      get('https', 'CaInfo') ||
+      [host.env['SSL_CERT_FILE'] ?? '', ...HOST_AUTHORITIES].find(
+        (file) => file !== '' && existsSync(file),
+      ) ||
+      null,
     proxyFor(url) {
       let answer = known.get(url.origin);
       if (answer === undefined) {

@@ -51,13 +51,14 @@ describe('backup', () => {
     const files = service.collect?.(context(SITE), {
       ...NOTHING,
       backups: [
-        { paths: ['/b', '/a'], sqlite: ['/c.sqlite'], units: ['x.service'] },
+        { paths: ['/b', '/a'], sqlite: ['/c.sqlite'], postgres: ['d'], units: ['x.service'] },
         { paths: ['/a'], sqlite: [], units: ['x.service'] },
       ],
     }).files;
     expect(files?.map(({ path, data }) => [path, data?.['entries']])).toEqual([
       ['/etc/commesh/backup/paths', ['/a', '/b']],
       ['/etc/commesh/backup/databases', ['/c.sqlite']],
+      ['/etc/commesh/backup/postgres', ['d']],
       ['/etc/commesh/backup/units', ['x.service']],
     ]);
   });

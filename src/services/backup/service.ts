@@ -39,9 +39,9 @@ function settings(site: Site): FileWish {
 
 function unique(
   wishes: readonly BackupWish[],
-  key: keyof Pick<BackupWish, 'paths' | 'sqlite' | 'units'>,
+  key: keyof Pick<BackupWish, 'paths' | 'sqlite' | 'postgres' | 'units'>,
 ): string[] {
-  return [...new Set(wishes.flatMap((wish) => wish[key]))].sort();
+  return [...new Set(wishes.flatMap((wish) => wish[key] ?? []))].sort();
 }
 
 function units(site: Site): readonly UnitWish[] {
@@ -103,6 +103,7 @@ export const service = defineService<Record<string, never>>({
     files: [
       list('paths', unique(gathered.backups, 'paths')),
       list('databases', unique(gathered.backups, 'sqlite')),
+      list('postgres', unique(gathered.backups, 'postgres')),
       list('units', unique(gathered.backups, 'units')),
     ],
   }),

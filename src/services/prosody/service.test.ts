@@ -2,7 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import type { Capabilities, Site } from '../contract.js';
 import { service } from './service.js';
-import { days, megabytes, SCHEMA, settingsOf } from './settings.js';
+import { SCHEMA, settingsOf } from './settings.js';
 
 const site = (over: Partial<Site> = {}): Site =>
   ({
@@ -29,25 +29,6 @@ const declare = (
     settings: service.settings(site(over), written),
     use: (name) => (name === 'turn' ? turn : undefined) as never,
   });
-
-describe('periods and sizes', () => {
-  it.each([
-    ['30d', 30],
-    ['1 day', 1],
-    ['2w', 14],
-    ['6 months', 180],
-    ['1y', 365],
-    ['forever', 0],
-  ])('%s is %d days', (text, expected) => {
-    expect(days(text)).toBe(expected);
-  });
-  it.each([
-    ['100 MB', 100],
-    ['2GB', 2000],
-  ])('%s is %d MB', (text, expected) => {
-    expect(megabytes(text)).toBe(expected);
-  });
-});
 
 describe('settings', () => {
   it.each([

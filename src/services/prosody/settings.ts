@@ -1,10 +1,6 @@
 import { fault, warning, type Diagnostic } from '../../diagnostics/diagnostic.js';
 import type { JsonSchema, Site } from '../contract.js';
-
-/** Space the boot and root partitions take from the card, MB. */
-const SYSTEM_MB = 2000;
-/** Share of the data partition for files people send; backups on the same card hold them once more. */
-const FILES_SHARE = 0.25;
+import { clamp, days, filesMB, megabytes, period, rounded, size } from '../quantities.js';
 
 export interface ProsodySettings {
   /** Days messages are kept; 0: for ever. */
@@ -26,11 +22,6 @@ export interface ProsodySettings {
     readonly validDays: number;
   };
 }
-
-const PERIOD = '^(forever|[1-9][0-9]{0,3} ?(d|days?|w|weeks?|months?|y|years?))$';
-const SIZE = '^[1-9][0-9]{0,5} ?(MB|GB)$';
-const period = (description: string): JsonSchema => ({ type: 'string', pattern: PERIOD, description });
-const size = (description: string): JsonSchema => ({ type: 'string', pattern: SIZE, description });
 
 export const SCHEMA: JsonSchema = {
   type: 'object',
@@ -76,21 +67,6 @@ export const SCHEMA: JsonSchema = {
   },
 };
 
-const DAYS: Readonly<Record<string, number>> = { d: 1, w: 7, m: 30, y: 365 };
-
-/** Days in "30d", "2 weeks", "6 months", "1y"; 0 for "forever". */
-export function days(text: string): number {
-  if (text === 'forever') return 0;
-  const match = /^(\d+) ?([dwmy])/.exec(text);
-  return Number(match?.[1] ?? 0) * (DAYS[match?.[2] ?? ''] ?? 0);
-}
-
-/** MB (10^6 bytes) in "100 MB", "2 GB". */
-export function megabytes(text: string): number {
-  const match = /^(\d+) ?(MB|GB)$/.exec(text);
-  return Number(match?.[1] ?? 0) * (match?.[2] === 'GB' ? 1000 : 1);
-}
-
 interface Written {
   readonly history?: string;
   readonly upload?: {
@@ -103,19 +79,11 @@ interface Written {
   readonly invites?: { readonly from?: 'admin' | 'everyone'; readonly valid?: string };
 }
 
-const clamp = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);
-/** At most two significant figures, never more than `value`, so that a person can remember it. */
-function rounded(value: number): number {
-  const step = 10 ** Math.max(Math.floor(Math.log10(Math.max(value, 1))) - 1, 0);
-  return Math.floor(value / step) * step;
-}
-
 /** Complete settings; the limits for files follow from the card and the number of people. */
 export function settingsOf(site: Site, raw: Readonly<Record<string, unknown>>): ProsodySettings {
   const written = raw as Written;
   const historyDays = days(written.history ?? '30d');
-  const dataMB = Math.max(site.storageGB * 1000 - SYSTEM_MB, 1000);
-  const totalMB = written.upload?.total ? megabytes(written.upload.total) : rounded(dataMB * FILES_SHARE);
+  const totalMB = written.upload?.total ? megabytes(written.upload.total) : filesMB(site);
   const maximumMB = written.upload?.maximum
     ? megabytes(written.upload.maximum)
     : rounded(clamp(totalMB / 40, Math.min(10, totalMB), 100));

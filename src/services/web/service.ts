@@ -109,7 +109,7 @@ function joinFiles(site: Site, gathered: Gathered): readonly FileWish[] {
   const tags = joinLanguages(site.languages);
   const readable = { mode: '0644', owner: 'root', group: 'root' };
   const texts = (tag: string): Data => ({ catalogue: tag });
-  const cards = gathered.join.map(({ id, title, lines }) => ({ id, title, lines }));
+  const cards = gathered.join.map(({ id, title, lines, link = '' }) => ({ id, title, lines, link }));
   return [
     ...tags.map((tag): FileWish => ({
       path: `${JOIN_ROOT}/${tag}/index.html`,
