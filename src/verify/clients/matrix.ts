@@ -71,7 +71,7 @@ const ANSWER_MS = 20_000;
 const CLIENT = '/_matrix/client/v3';
 
 // Eight megabytes of WebAssembly: loaded only by what needs it.
-const crypto = async (): Promise<typeof import('@matrix-org/matrix-sdk-crypto-wasm')> => {
+const crypto = async () => {
   const module = await import('@matrix-org/matrix-sdk-crypto-wasm');
   await module.initAsync();
   return module;

@@ -4,6 +4,7 @@ import {
   askMatrix,
   at,
   callMatrix,
+  type JsonObject,
   jsonOf,
   listAt,
   MatrixRefusal,
@@ -236,7 +237,7 @@ export const file: MatrixStep<InRoom> = {
     const id = await anna.session.sendEncrypted(room, [anna.session.user, ben.session.user], {
       msgtype: 'm.file',
       body: 'verify.bin',
-      file: { url: sent.url, info: sent.info },
+      file: { ...at(JSON.parse(sent.info) as JsonObject), url: sent.url },
     });
     const event = await ben.session.expect('the message with the file', (found) => found.id === id);
     const told = at(await ben.session.decrypt(event, room), 'file');
@@ -244,7 +245,7 @@ export const file: MatrixStep<InRoom> = {
     if (stored.status !== 200) throw new Error(`the file cannot be loaded (HTTP ${stored.status})`);
     if (stored.body.includes(bytes.subarray(0, 64))) throw new Error('the server can read the file');
     const back = await ben.session.open(
-      { url: String(told['url']), info: String(told['info']) },
+      { url: String(told['url']), info: JSON.stringify(told) },
       stored.body,
     );
     if (!back.equals(bytes)) throw new Error('the file did not come back as it was');
