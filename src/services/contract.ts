@@ -345,6 +345,8 @@ export interface Capabilities {
     /** Base address of the client API, without a final slash. */
     readonly baseUrl: string;
   };
+  /** A page where a person makes an account of the Matrix server with a token, which stands behind `#` in its address. */
+  readonly register: { readonly page: string };
   /** A chat service people can be invited to. */
   readonly chat: { readonly domain: string; readonly invitePath: string };
 }

@@ -133,7 +133,7 @@ async function picture(page: Page, colour: string): Promise<Buffer> {
   return Buffer.from(url.slice(url.indexOf(',') + 1), 'base64');
 }
 
-const PATIENCE = Number(process.env['PATIENCE'] ?? 60_000);
+const PATIENCE = 180_000;
 
 /** Logs in and waits for the list of rooms. */
 export async function logIn(device: Device, domain: string, { name, password }: Person): Promise<void> {

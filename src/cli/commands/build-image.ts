@@ -3,7 +3,8 @@ import { writeAtomic } from '../../host/files.js';
 import { timed, type Host } from '../../host/host.js';
 import { beginImage, DamagedBlankError, finishImage } from '../../image/assemble.js';
 import type { BuiltImage, Compression } from '../../image/types.js';
-import type { Lock, LockPackage } from '../../mirror/types.js';
+import { artifactFiles } from '../../mirror/bring.js';
+import type { Lock, LockArtifact, LockPackage } from '../../mirror/types.js';
 import { ensureIdentity } from '../../pki/identity.js';
 import { mobileconfig } from '../../pki/mobileconfig.js';
 import type { SiteIdentity } from '../../pki/types.js';
@@ -42,6 +43,8 @@ export interface BuildReport {
   readonly image: Omit<BuiltImage, 'timings'>;
   readonly packages: readonly Omit<LockPackage, 'for'>[];
   readonly bootPackages: readonly Omit<LockPackage, 'for'>[];
+  /** Python wheels and npm packages, when there are any. */
+  readonly artifacts?: readonly LockArtifact[];
   readonly files: readonly string[];
   /** Milliseconds. */
   readonly timings: Readonly<Record<string, number>>;
@@ -202,6 +205,7 @@ function reportOf(
     image: rest,
     packages: plain('system'),
     bootPackages: plain('boot'),
+    ...(lock.artifacts === undefined ? {} : { artifacts: artifactFiles(lock) }),
     files,
     timings: {
       ...timings,

@@ -170,6 +170,7 @@ function files(context: ServiceContext<SynapseSettings>): readonly FileWish[] {
         server: site.domain,
         secret: { secret: SECRETS.registration },
         inviteDays: INVITE_DAYS,
+        registerPage: use('register')?.page ?? null,
       },
     },
     { path: FOLDER, kind: 'directory', ...own, mode: '0750' },

@@ -258,5 +258,6 @@ export const service = defineService<WebchatSettings>({
   schema: SCHEMA,
   settings: (_site, written) => ({ client: written['client'] === 'element' ? 'element' : 'hydrogen' }),
   needs: () => ['matrix'],
+  provides: (site) => ({ register: { page: `https://${LABEL}.${site.domain}/join/` } }),
   declare,
 });

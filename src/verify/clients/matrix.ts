@@ -78,7 +78,7 @@ const crypto = async () => {
 };
 
 /** One request to any https address of the kit. @throws Error without an answer, or when the certificate does not fit. */
-export function askMatrix(
+export async function askMatrix(
   route: MatrixRoute,
   method: string,
   address: string,
@@ -86,7 +86,7 @@ export function askMatrix(
 ): Promise<WebAnswer> {
   const url = new URL(address);
   if (url.protocol !== 'https:') throw new Error(`${address} is not an https address`);
-  return fetchWeb({
+  return await fetchWeb({
     endpoint: route.dialer.tcp(Number(url.port || 443)),
     hostname: url.hostname,
     path: url.pathname + url.search,
