@@ -144,6 +144,7 @@ const CAPABILITY: Readonly<Record<CapabilityName, string>> = {
   turn: 'a relay for calls',
   web: 'a web server',
   matrix: 'a Matrix server',
+  register: 'webchat',
   chat: 'a chat service people can be invited to',
 };
 
