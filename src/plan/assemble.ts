@@ -144,7 +144,7 @@ const CAPABILITY: Readonly<Record<CapabilityName, string>> = {
   turn: 'a relay for calls',
   web: 'a web server',
   matrix: 'a Matrix server',
-  register: 'webchat',
+  register: 'a page for invitations to Matrix',
   chat: 'a chat service people can be invited to',
 };
 
