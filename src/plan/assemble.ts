@@ -132,6 +132,7 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
           .filter((name) => capabilities[name] === undefined)
           .map((name) => missingCapability(site, service, name, services)),
       ),
+      ...spoken.flatMap(({ declaration }) => declaration.notes ?? []),
       ...portConflicts(plan.ports),
       ...fileConflicts(files),
       ...capacityFaults(site, memory, disk),

@@ -323,6 +323,8 @@ export interface Declaration {
   /** Space on the data partition, MB (10^6 bytes). */
   readonly disk?: { readonly fixedMB: number; readonly perPersonMB: number };
   readonly checks?: readonly CheckWish[];
+  /** What a person should know before they choose this; nothing is wrong. */
+  readonly notes?: readonly Diagnostic[];
 }
 
 // ---------------------------------------------------------------- capabilities

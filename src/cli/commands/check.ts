@@ -53,9 +53,10 @@ export async function runCheck(
     );
   }
   const errors = all.filter((one) => one.severity === 'error').length;
-  const failed = errors > 0 || (options.strict && all.length > 0);
+  const warnings = all.filter((one) => one.severity === 'warning').length;
+  const failed = errors > 0 || (options.strict && warnings > 0);
   const stdout = options.json
-    ? `${JSON.stringify({ ok: !failed, errors, warnings: all.length - errors, diagnostics: all.map(diagnosticJson) }, null, 2)}\n`
+    ? `${JSON.stringify({ ok: !failed, errors, warnings, diagnostics: all.map(diagnosticJson) }, null, 2)}\n`
     : `${parts.join('\n\n')}\n`;
   return { stdout, exitCode: failed ? 2 : 0 };
 }
