@@ -15,6 +15,7 @@ end, 100);
 -- Before mod_s2s believes a connection (priority -1).
 module:hook("s2s-authenticated", function (event)
   if sisters:contains(event.host) then return; end
+  module:log("warn", "refused: %s is not a sister site", event.host);
   event.session:close({ condition = "policy-violation", text = "This kit speaks to sister sites only" });
   return false;
 end, 100);
