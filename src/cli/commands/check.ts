@@ -40,7 +40,7 @@ export async function runCheck(
   const all: LocatedDiagnostic[] = [];
   const parts: string[] = [];
   for (const file of files) {
-    const { diagnostics, profile, sources } = await checkProfile(file, services);
+    const { diagnostics, profile, sources } = await checkProfile(file, services, Date.now());
     const found = ordered([...diagnostics, ...(profile === null ? [] : profile.tell(further(profile)))]);
     all.push(...found);
     if (found.length > 0) parts.push(renderDiagnostics(found, sources, { color: options.color }));
