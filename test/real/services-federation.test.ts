@@ -8,6 +8,8 @@ import { service as federation } from '../../src/services/federation/service.js'
 import { service as firewall } from '../../src/services/firewall/service.js';
 import { service as prosody } from '../../src/services/prosody/service.js';
 import { service as ssh } from '../../src/services/ssh/service.js';
+import type { CheckContext } from '../../src/verify/check.js';
+import { check } from '../../src/verify/checks/federation.js';
 import { siteCa, startSisterKits, type SisterKits } from '../helpers/sister-kits.js';
 
 const PASSWORD = 'four plain words';
@@ -112,6 +114,9 @@ describe('sister sites', () => {
   it('have configurations their programs accept', async () => {
     const { stdout } = await kits.kit('hill', 'prosodyctl', 'check', 'config');
     expect(stdout).toContain('All checks passed');
+    // All of it, as verify runs it.
+    const all = await kits.kit('hill', 'prosodyctl', 'check');
+    expect([all.exitCode, all.stdout.includes('Problems'), all.stdout]).toEqual([0, false, all.stdout]);
     expect((await kits.kit('hill', 'nft', '-c', '-f', '/etc/nftables.conf')).exitCode).toBe(0);
     const test = await kits.kit('hill', 'dnsmasq', '--test', '--conf-file=/etc/commesh/dnsmasq.conf');
     expect(test.stderr).toContain('syntax check OK');
@@ -136,6 +141,39 @@ describe('sister sites', () => {
     const modules = await kits.kit('hill', 'prosodyctl', 'shell', 'module', 'list', HILL.domain);
     expect(modules.stdout).toContain('commesh_sisters');
     expect(modules.stdout).not.toContain('dialback');
+  });
+
+  it('are found by verify', async () => {
+    const plan = kits.plans.get('hill');
+    // The laptop has no SSH here; the check's own script runs on the kit all the same.
+    const exec = async (_command: string, { stdin }: { stdin: string }) =>
+      kits.kit('hill', 'sh', '-c', stdin);
+    const context = { plan, ssh: () => Promise.resolve({ exec }) } as unknown as CheckContext;
+    const states = async (): Promise<unknown> =>
+      (await check.run(context, { xmpp: true })).map(({ state, reason }) => [state, reason]);
+    // No web server runs on these kits.
+    expect(await states()).toEqual([
+      ['warn', expect.stringContaining('does not answer at 10.77.0.2, port 443;')],
+    ]);
+    const serve = (ca: string): Promise<unknown> =>
+      kits.kit(
+        'school',
+        'sh',
+        '-c',
+        `openssl s_server -accept 443 -quiet -cert ${ca}.crt -cert_chain ${ca}.crt -key ${ca}.key >/dev/null 2>&1 </dev/null & echo $! >/tmp/server; sleep 1`,
+      );
+    await kits.kit('school', 'nft', 'add', 'element', 'inet', 'commesh', 'tcp_open', '{ 443 }');
+    await serve('/etc/commesh/tls/prosody');
+    expect(await states()).toEqual([['pass', 'school.home.arpa answers with a certificate of its own']]);
+    await kits.kit('school', 'sh', '-c', 'kill $(cat /tmp/server)');
+    await kits.kit(
+      'school',
+      'sh',
+      '-c',
+      'openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=school.home.arpa -addext subjectAltName=DNS:school.home.arpa -keyout /tmp/x.key -out /tmp/x.crt',
+    );
+    await serve('/tmp/x');
+    expect(await states()).toEqual([['fail', expect.stringContaining('has a certificate of another site')]]);
   });
 
   it('are refused when they are not listed: nothing is sent to them', async () => {

@@ -36,4 +36,18 @@ export const service = defineService<Record<string, never>>({
     files: files(site),
     backup: { none: 'the certificates of sister sites are part of the image' },
   }),
+  collect: ({ site }, { ports }) => ({
+    checks:
+      site.federation.length === 0
+        ? []
+        : [
+            {
+              kind: 'federation',
+              title: 'sister sites can be reached, and are who they say',
+              // Ports that only sisters reach; Matrix comes through the web server, which every kit has.
+              options: { xmpp: ports.some(({ scope }) => scope === 'sisters') },
+              because: ['federation'],
+            },
+          ],
+  }),
 });
