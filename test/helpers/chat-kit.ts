@@ -93,6 +93,8 @@ export interface ChatKit {
   readonly enterKit: readonly string[];
   /** A program of this machine, on the phone's end of the cable. */
   phone(...argv: string[]): Promise<ExecResult>;
+  /** The argv that runs a program of this machine on the phone's end; the program and its arguments follow. */
+  readonly enterPhone: readonly string[];
   /** A program of this machine in the kit's namespaces, outside its tree; `{root}` stands for the tree's folder. */
   onStage(...argv: string[]): Promise<ExecResult>;
   log(program: 'prosody' | 'turn' | 'nginx' | 'postgres' | 'synapse'): Promise<string>;
@@ -235,15 +237,17 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
   ];
   const all = [...enter, '--mount', '--net', '--pid', '--uts', '--ipc'];
   const enterKit = [...all, 'chroot', join(work, 'mount/root')];
+  const enterPhone = [...all, 'ip', 'netns', 'exec', 'phone'];
   const quiet = { allowFailure: true, timeoutMs: 120_000 };
   const kit: ChatKit = {
     plan,
     caPem: ca.caPem,
     work,
     enterKit,
+    enterPhone,
     kit: (...argv) => host.exec([...enterKit, ...argv], quiet),
     phone: (...argv) =>
-      host.exec([...all, 'ip', 'netns', 'exec', 'phone', ...argv], {
+      host.exec([...enterPhone, ...argv], {
         ...quiet,
         env: { NODE_EXTRA_CA_CERTS: join(work, 'ca.pem') },
       }),
