@@ -5,7 +5,8 @@ import { parseMounts, parsePartitions, parseSpace } from './checks/disks.js';
 import { parseStat } from './checks/files.js';
 import { parseMeminfo } from './checks/memory.js';
 import { complaints, missingFeatures } from './checks/prosody-check.js';
-import { countedPackets } from './checks/silence.js';
+import { installedVersion, parsePostgres, parseSqlite, postgresFaults } from './checks/matrix-server.js';
+import { countedPackets, destinations } from './checks/silence.js';
 import { parseUnits } from './checks/units.js';
 import { quote } from './facts.js';
 import { covers, isLoopback, parseListeners } from './listeners.js';
@@ -190,4 +191,52 @@ describe('pages', () => {
 
 test('shell words', () => {
   expect(quote("it's $HOME")).toBe(`'it'\\''s $HOME'`);
+});
+
+test('packets that wanted out: to where, and from whom', () => {
+  const log = `commesh out denied: IN= OUT=eth0 SRC=10.77.0.1 DST=1.2.3.4 LEN=60 PROTO=TCP SPT=4 DPT=443 SYN URGP=0 UID=990 GID=990
+commesh out denied: IN= OUT=eth0 SRC=10.77.0.1 DST=1.2.3.4 LEN=60 PROTO=TCP SPT=5 DPT=443 SYN URGP=0 UID=990 GID=990
+commesh out denied: IN= OUT=eth0 SRC=10.77.0.1 DST=9.9.9.9 LEN=60 PROTO=UDP SPT=5 DPT=53 LEN=40 UID=77 GID=77
+commesh out denied: IN= OUT=eth0 SRC=10.77.0.1 DST=224.0.0.22 LEN=40 PROTO=2
+`;
+  expect(destinations(log, 'root:x:0:0::/root:/bin/sh\nmatrix-synapse:x:990:990::/:/x\n')).toEqual([
+    '1.2.3.4 tcp 443 from matrix-synapse',
+    '9.9.9.9 udp 53 from account 77',
+    '224.0.0.22 2',
+  ]);
+});
+
+test('PostgreSQL: a sound database, each fault in words, no answer', () => {
+  const good = { encoding: 'UTF8', collation: 'C', fsync: 'on', checksums: 'on', bytes: 9_000_000 };
+  const state = parsePostgres(`${JSON.stringify({ ...good, tables: true })}\n92\n`);
+  expect(state).toEqual({ ...good, schema: 92 });
+  expect(state && postgresFaults(state)).toEqual([]);
+  expect(
+    postgresFaults({
+      encoding: 'LATIN1',
+      collation: 'en_US.UTF-8',
+      fsync: 'off',
+      checksums: 'off',
+      bytes: 1,
+      schema: null,
+    }),
+  ).toHaveLength(5);
+  expect(parsePostgres(`${JSON.stringify({ ...good, tables: false })}\nERROR: no`)?.schema).toBeNull();
+  expect(parsePostgres('psql: error: connection refused')).toBeNull();
+});
+
+test('SQLite: sound, damaged, without tables, too large, missing', () => {
+  expect(parseSqlite('4096\n0\nok\nschema 92\n')).toEqual({ bytes: 4096, examined: true, faults: [] });
+  expect(parseSqlite('4096\n0\n*** in database main ***\n')?.faults).toEqual(['*** in database main ***']);
+  expect(parseSqlite('4096\n1\nok\nError: no such table')?.faults).toEqual([
+    "the chat server's tables are missing",
+  ]);
+  expect(parseSqlite('4096\n124\n')).toEqual({ bytes: 4096, examined: false, faults: [] });
+  expect(parseSqlite('')).toBeNull();
+});
+
+test("the version in a wheel's folder", () => {
+  const at = '/usr/lib/commesh/synapse/lib/python3.13/site-packages/matrix_synapse-';
+  expect(installedVersion(`${at}1.163.2.dist-info\n`)).toBe('1.163.2');
+  expect(installedVersion(`${at}*.dist-info\n`)).toBeNull();
 });

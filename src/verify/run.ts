@@ -43,7 +43,7 @@ interface Job {
 }
 
 const CHECK_TIMEOUT_MS = 240_000;
-const UNDO_TIMEOUT_MS = 30_000;
+const UNDO_TIMEOUT_MS = 120_000;
 /** How long a kit may take to start all services: the first time it makes its databases. Seconds. */
 const START_SECONDS = 300;
 

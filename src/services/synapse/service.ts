@@ -30,7 +30,8 @@ const TEMPORARY = `${FOLDER}/tmp`;
 const SIGNING_KEY = `${FOLDER}/signing.key`;
 const CONFIG_ROOT = '/etc/matrix-synapse';
 const CONFIGURATION = `${CONFIG_ROOT}/homeserver.yaml`;
-const PYTHON = '/usr/lib/commesh/synapse/bin/python';
+const PROGRAM = '/usr/lib/commesh/synapse';
+const PYTHON = `${PROGRAM}/bin/python`;
 const CLIENT_PORT = 8008;
 const FEDERATION_PORT = 8009;
 const LABEL = 'matrix';
@@ -333,6 +334,21 @@ function declare(context: ServiceContext<SynapseSettings>): Declaration {
         kind: 'matrix-talk',
         title: 'two people exchange encrypted messages and a file, and strangers get nowhere',
         options: { ...matrixOf(site) },
+      },
+      {
+        kind: 'matrix-server',
+        title: 'the chat server has a sound database, room for files and its key',
+        options: {
+          database: settings.database,
+          source: postgres ? DATABASE : `${FOLDER}/homeserver.db`,
+          account: ACCOUNT,
+          media: MEDIA,
+          mediaMB: settings.upload.totalMB,
+          signingKey: SIGNING_KEY,
+          signingSecret: SECRETS.signing,
+          program: PROGRAM,
+          version: VERSION,
+        },
       },
     ],
   };

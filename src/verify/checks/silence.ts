@@ -8,6 +8,29 @@ export function countedPackets(text: string, counter: string): number | null {
   return match ? Number(match[1]) : null;
 }
 
+/**
+ * Where the packets of the firewall's log wanted to go, and whose they were: `ADDRESS PROTOCOL PORT from ACCOUNT`, each once.
+ * The log names the sender by number (nft(8), "log flags skuid"); the kernel's own packets have none.
+ */
+export function destinations(log: string, passwd: string): readonly string[] {
+  const names = new Map(
+    lines(passwd).map((line) => {
+      const [name = '', , uid = ''] = line.split(':');
+      return [uid, name];
+    }),
+  );
+  return [
+    ...new Set(
+      lines(log).map((line) => {
+        const field = (name: string): string => new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1] ?? '?';
+        const uid = field('UID');
+        const by = uid === '?' ? '' : ` from ${names.get(uid) ?? `account ${uid}`}`;
+        return `${field('DST')} ${field('PROTO').toLowerCase()} ${field('DPT')}`.replace(/ \?$/, '') + by;
+      }),
+    ),
+  ];
+}
+
 /** The counter of packets that wanted to leave the kit's network, in the table `inet commesh`. */
 const COUNTER = 'out_denied';
 
@@ -33,17 +56,12 @@ export const check: Check = {
       return [pass('', this.title, 'not one packet tried to leave since it was switched on')];
     const ssh = await context.ssh();
     const { stdout } = await ssh.exec(AS_ROOT, {
-      stdin: `journalctl -q -k -b -g 'DST=' -o cat --no-pager -n 200 | grep 'commesh out denied'`,
+      stdin: `journalctl -q -k -b -g 'DST=' -o cat --no-pager -n 200 | grep 'commesh out denied'
+echo @@; getent passwd`,
       timeoutMs: 30_000,
     });
-    const where = [
-      ...new Set(
-        lines(stdout).map((line) => {
-          const field = (name: string): string => new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1] ?? '?';
-          return `${field('DST')} ${field('PROTO').toLowerCase()} ${field('DPT')}`.replace(/ \?$/, '');
-        }),
-      ),
-    ];
+    const [log = '', accounts = ''] = stdout.split('@@\n');
+    const where = destinations(log, accounts);
     return [
       warn(
         '',
