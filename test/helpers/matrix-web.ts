@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { extract } from 'tar';
@@ -15,8 +14,10 @@ import { renderInto } from './chat-kit.js';
 import { freePort, untilOpen } from './ports.js';
 import { createTestCa } from './site-ca.js';
 import { startFromTree, treeTemporary } from './tree.js';
-
-const SYNAPSE = '1.163.2';
+import { artifactPath } from '../../src/mirror/artifacts.js';
+import { tarballFile } from '../../src/mirror/sources/npm.js';
+import { NPM_SET } from '../../src/services/contract.js';
+import { synapsePython } from './tree-python.js';
 
 /** A Matrix server for the plan; the test's own Synapse stands behind it. */
 const server = defineService<Record<string, never>>({
@@ -58,30 +59,9 @@ export function webchatPlan(site: Site, written: Readonly<Record<string, unknown
   return assemblePlan({ ...site, services }, [server, web, webchat]).plan;
 }
 
-const environment = (host: Host): string => join(testCache(host), 'matrix', `synapse-${SYNAPSE}`);
-const packed = (host: Host, { name, version }: TarballWish): string =>
-  join(testCache(host), 'matrix', `${name.replace(/^@/, '').replaceAll('/', '-')}-${version}.tgz`);
-
-/** Gets Synapse and the packages the client is made of, once; needs a network. Part of the set-up of the vitest project. */
-export async function prepareMatrix(host: Host, site: Site): Promise<void> {
-  const folder = environment(host);
-  if (!existsSync(folder)) {
-    const part = `${folder}.part`;
-    await rm(part, { recursive: true, force: true });
-    await mkdir(dirname(folder), { recursive: true });
-    await host.exec(['python3', '-m', 'venv', part]);
-    await host.exec([`${part}/bin/python`, '-m', 'pip', 'install', '-q', `matrix-synapse==${SYNAPSE}`], {
-      inheritEnv: true,
-    });
-    await rename(part, folder);
-  }
-  for (const wish of webchatPlan(site).tarballs)
-    if (!existsSync(packed(host, wish)))
-      await host.exec(['npm', 'pack', '--silent', `${wish.name}@${wish.version}`], {
-        inheritEnv: true,
-        cwd: dirname(folder),
-      });
-}
+/** The package as the base of the tests was made with it (test/fixtures/tree.yaml). */
+const packed = (host: Host, wish: TarballWish): string =>
+  artifactPath(testCache(host), NPM_SET, { name: wish.name, file: tarballFile(wish) });
 
 /** Puts the files of the plan's npm packages below `root`. */
 async function unpackTarballs(host: Host, plan: Plan, root: string): Promise<void> {
@@ -167,7 +147,7 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
     root: { level: 'WARNING', handlers: ['out'] },
   };
   await writeFile(join(state, 'log.yaml'), JSON.stringify({ ...log, disable_existing_loggers: false }));
-  const python = `${environment(host)}/bin/python`;
+  const python = await synapsePython(host);
   const argv = [python, '-m', 'synapse.app.homeserver', '-c', join(state, 'homeserver.yaml')];
   await host.exec([...argv, '--generate-keys']);
   const lines: string[] = [];

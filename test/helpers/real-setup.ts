@@ -4,9 +4,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { createHost, type Host } from '../../src/host/host.js';
 import { packageRoot } from '../../src/host/paths.js';
-import { SITE } from '../fixtures/verify-plan.js';
 import { makeBase, ownIds } from './base-tree.js';
-import { prepareMatrix } from './matrix-web.js';
 
 /**
  * Set-up of the vitest project `real`: makes what all its files use, with the network; then lets every file run apart from this
@@ -25,7 +23,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const before = { execPath: process.execPath, TMPDIR: process.env['TMPDIR'] };
   try {
     await makeBase(host);
-    await prepareMatrix(host, SITE);
     // Programs of other users read below it; the paths of sockets have to be short.
     const temporary = await mkdtemp(join(tmpdir(), 'real-'));
     await chmod(temporary, 0o755);

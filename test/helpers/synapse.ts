@@ -1,12 +1,8 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Host } from '../../src/host/host.js';
-import { testCache } from './base-tree.js';
 import { freePort, untilOpen } from './ports.js';
-
-/** The release of Synapse the tests run. */
-const VERSION = '1.163.2';
+import { synapsePython } from './tree-python.js';
 
 export interface TestSynapse {
   /** Address of the client and admin API on loopback. */
@@ -18,21 +14,6 @@ export interface TestSynapse {
   /** Everything it has logged, at level INFO. */
   log(): Promise<string>;
   stop(): Promise<void>;
-}
-
-/** The interpreter that has Synapse; made once by pip, in the cache of the tests. */
-async function synapsePython(host: Host): Promise<string> {
-  const folder = join(testCache(host), `synapse-${VERSION}`);
-  const python = join(folder, 'bin/python');
-  if (existsSync(join(folder, 'ready'))) return python;
-  await host.exec(['python3', '-m', 'venv', '--clear', folder]);
-  await host.exec([python, '-m', 'pip', 'install', '--quiet', `matrix-synapse==${VERSION}`], {
-    title: 'getting Synapse for the tests',
-    inheritEnv: true,
-  });
-  await writeFile(join(folder, 'ready.part'), '');
-  await rename(join(folder, 'ready.part'), join(folder, 'ready'));
-  return python;
 }
 
 /** Synapse with SQLite on loopback for `server`, closed like the kit's: accounts by token only, no federation. */
