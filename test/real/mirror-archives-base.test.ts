@@ -110,6 +110,8 @@ it('installs them beside those of Debian', async () => {
           'debian-security': `file:${join(cache, 'apt/debian-security')}`,
           'web-io': `file:${web.folder}`,
           meet: `file:${meet.folder}`,
+          pypi: `file:${join(cache, 'wheels')}`,
+          npm: `file:${join(cache, 'npm')}`,
         },
         keyrings,
       },
