@@ -80,7 +80,7 @@ beforeAll(async () => {
     ],
     market: [{ here: d, there: c }],
   };
-  // One after the other: two emulated boots side by side take longer than both in turn.
+  // One after the other: another test file boots kits beside this one.
   for (const [index, name] of NAMES.entries()) {
     const profile = profiles.get(name) ?? '';
     const block = 8 * (31 - index - 1);
