@@ -27,7 +27,7 @@ const LISTED: Readonly<Record<Name, readonly Name[]>> = {
   market: ['hill', 'school'],
 };
 const domain = (name: Name): string => `${name}.home.arpa`;
-const PASSWORD = 'four plain words';
+const PASSWORD = 'four-plain-words';
 const CLIENT = '/_matrix/client/v3';
 
 let folder: string;
@@ -83,26 +83,25 @@ beforeAll(async () => {
     ],
     market: [{ here: d, there: c }],
   };
-  await Promise.all(
-    NAMES.map(async (name, index) => {
-      const profile = profiles.get(name) ?? '';
-      const block = 8 * (31 - index - 1);
-      const booted = await bootProfile(host, profile, {
-        image: join(folder, 'images', `${name}.img`),
-        serialLog: join(dirname(profile), 'serial.log'),
-        neighbours: {
-          mac: `52:54:00:00:00:0${index + 1}`,
-          cables: cables[name],
-          laptops: { network: `10.77.0.${block}`, broadcast: `10.77.0.${block + 7}`, prefix: 29 },
-        },
-      });
-      running.set(name, booted);
-      await patiently(() => makeAccount(booted, name, PASSWORD));
-      // Synapse takes its time to start on an emulated processor, of which the three share two.
-      await booted.run('timeout 900 systemctl is-system-running --wait || true', 920_000);
-      await patiently(() => makeMatrixAccount(booted, name, PASSWORD));
-    }),
-  );
+  // One after the other: another test file boots kits beside this one.
+  for (const [index, name] of NAMES.entries()) {
+    const profile = profiles.get(name) ?? '';
+    const block = 8 * (31 - index - 1);
+    const booted = await bootProfile(host, profile, {
+      image: join(folder, 'images', `${name}.img`),
+      serialLog: join(dirname(profile), 'serial.log'),
+      neighbours: {
+        mac: `52:54:00:00:00:0${index + 1}`,
+        cables: cables[name],
+        laptops: { network: `10.77.0.${block}`, broadcast: `10.77.0.${block + 7}`, prefix: 29 },
+      },
+    });
+    running.set(name, booted);
+    await patiently(() => makeAccount(booted, name, PASSWORD));
+    // Synapse takes its time to start on an emulated processor.
+    await booted.run('timeout 900 systemctl is-system-running --wait || true', 920_000);
+    await patiently(() => makeMatrixAccount(booted, name, PASSWORD));
+  }
 }, 1_800_000);
 
 afterAll(async () => {

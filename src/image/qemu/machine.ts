@@ -24,7 +24,7 @@ export interface MachineOptions {
   readonly bus: DiskBus;
   /** The kit's LAN: value of `-netdev` for TCP (id `tcp`), and the two ends of the cable to the UDP relay. */
   readonly lan: { readonly user: string; readonly relayPort: number; readonly qemuPort: number };
-  /** Cables to other kits' QEMUs, and the address that tells this kit's network card from theirs; null: the kit is alone. */
+  /** Cables to other kits' QEMUs, and the address of the network card they are plugged into; null: the kit is alone. */
   readonly neighbours: Pick<Neighbours, 'mac' | 'cables'> | null;
   /** Text of the serial console is added to this file. */
   readonly serialLog: string;
@@ -69,19 +69,10 @@ export function qemuArguments(options: MachineOptions): readonly string[] {
       `socket,id=udp,udp=127.0.0.1:${options.lan.relayPort},localaddr=127.0.0.1:${options.lan.qemuPort}`,
     ],
     ...['-netdev', 'hubport,id=port2,hubid=0,netdev=udp', '-netdev', 'hubport,id=lan,hubid=0'],
-    ...(options.neighbours?.cables ?? []).flatMap(({ here, there }, index) => [
-      ...['-netdev', `socket,id=cable${index},udp=127.0.0.1:${there},localaddr=127.0.0.1:${here}`],
-      ...['-netdev', `hubport,id=cableport${index},hubid=0,netdev=cable${index}`],
-    ]),
     ...(raspi
-      ? ['-device', `usb-net,netdev=lan,mac=${options.neighbours?.mac ?? PI_MAC}`]
-      : [
-          ...[
-            '-device',
-            `virtio-net-pci,netdev=lan${options.neighbours === null ? '' : `,mac=${options.neighbours.mac}`}`,
-          ],
-          ...['-device', 'virtio-rng-pci'],
-        ]),
+      ? ['-device', `usb-net,netdev=lan,mac=${PI_MAC}`]
+      : ['-device', 'virtio-net-pci,netdev=lan', '-device', 'virtio-rng-pci']),
+    ...neighbourArguments(options.neighbours),
     ...[
       '-chardev',
       `socket,id=console,path=${options.consoleSocket},server=on,wait=off,logfile=${options.serialLog},logappend=on`,
@@ -91,6 +82,23 @@ export function qemuArguments(options: MachineOptions): readonly string[] {
     ...['-serial', 'chardev:console'],
     ...['-qmp', `unix:${options.controlSocket},server=on,wait=off`],
     ...(options.clock === null || raspi ? [] : ['-rtc', `base=${options.clock},clock=host`]),
+  ];
+}
+
+/**
+ * A second network card, with the cables to other kits. QEMU's user network stays alone with the kit on the first: it resets every TCP
+ * connection it sees and does not know of, in the name of whoever it is for (seen with QEMU 7.2). The kit's bridge joins the two cards
+ * and learns who is where.
+ */
+function neighbourArguments(neighbours: MachineOptions['neighbours']): readonly string[] {
+  if (neighbours === null) return [];
+  return [
+    ...neighbours.cables.flatMap(({ here, there }, index) => [
+      ...['-netdev', `socket,id=cable${index},udp=127.0.0.1:${there},localaddr=127.0.0.1:${here}`],
+      ...['-netdev', `hubport,id=cableport${index},hubid=1,netdev=cable${index}`],
+    ]),
+    ...['-netdev', 'hubport,id=others,hubid=1'],
+    ...['-device', `virtio-net-pci,netdev=others,mac=${neighbours.mac}`],
   ];
 }
 

@@ -35,16 +35,13 @@ export interface KitLan {
   readonly relay: string | null;
 }
 
-/** Other kits on the same virtual network. */
+/** Other kits on the same virtual network. They are plugged into a second network card of a PC or `virt`. */
 export interface Neighbours {
-  /** Address of this kit's network card (`52:54:00:…`); each kit has another one. */
+  /** Address of this card (`52:54:00:…`); each kit has another one. */
   readonly mac: string;
   /** Cables: UDP ports of this machine, ours and that of the other kit's QEMU. The cables of all kits make no ring. */
   readonly cables: readonly { readonly here: number; readonly there: number }[];
-  /**
-   * Part of the kits' network for this kit's own laptops (/29 or larger). No kit may be in it: QEMU's user network refuses, in the name
-   * of whoever has the address, each connection to an address of its part that it does not know of (libslirp, tcp_input).
-   */
+  /** Part of the kits' network for this kit's own laptops (/29 or larger), which no other kit's laptops or DHCP use. */
   readonly laptops: Pick<NetworkSettings, 'network' | 'broadcast' | 'prefix'>;
 }
 
