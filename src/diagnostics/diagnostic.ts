@@ -1,7 +1,8 @@
 /** Where in a profile something stands: keys and list positions from the root, e.g. `['network', 'wifi', 'ssid']`. */
 export type ProfilePath = readonly (string | number)[];
 
-export type Severity = 'error' | 'warning';
+/** note: nothing is wrong, but a person should know before they hand the kit over. */
+export type Severity = 'error' | 'warning' | 'note';
 
 /** One thing to say about a profile. `path` is located (file:line:col) by the profile module, never by the author. */
 export interface Diagnostic {
@@ -34,6 +35,11 @@ export function fault(code: string, message: string, path: ProfilePath, hint?: s
 /** A warning diagnostic. */
 export function warning(code: string, message: string, path: ProfilePath, hint?: string): Diagnostic {
   return { severity: 'warning', code, message, path, ...(hint === undefined ? {} : { hint }) };
+}
+
+/** A note diagnostic. */
+export function note(code: string, message: string, path: ProfilePath, hint?: string): Diagnostic {
+  return { severity: 'note', code, message, path, ...(hint === undefined ? {} : { hint }) };
 }
 
 /** A place in a file. Lines and columns start at 1, counted in characters. */

@@ -16,6 +16,7 @@ const DEFAULT_WIDTH = 100;
 interface Paint {
   error(text: string): string;
   warning(text: string): string;
+  note(text: string): string;
   dim(text: string): string;
   bold(text: string): string;
 }
@@ -25,7 +26,13 @@ function paints(color: boolean): Paint {
     (code: string) =>
     (text: string): string =>
       color ? `\u001b[${code}m${text}\u001b[0m` : text;
-  return { error: paint('1;31'), warning: paint('1;33'), dim: paint('2'), bold: paint('1') };
+  return {
+    error: paint('1;31'),
+    warning: paint('1;33'),
+    note: paint('1;36'),
+    dim: paint('2'),
+    bold: paint('1'),
+  };
 }
 
 /** One character as it is drawn, and the cells it takes. */
@@ -95,7 +102,7 @@ function frame(
   const indent = widthOf(drawn.slice(first, begin)) + (first > 0 ? 1 : 0);
   const carets = '^'.repeat(Math.max(1, widthOf(drawn.slice(begin, end))));
   out.push(row(diagnostic.line, draw(drawn, first, last)));
-  const tint = diagnostic.severity === 'error' ? paint.error : paint.warning;
+  const tint = paint[diagnostic.severity];
   out.push(row('', ' '.repeat(indent) + tint(carets)));
   return out;
 }
@@ -107,7 +114,7 @@ export function renderDiagnostic(
   options: RenderOptions = {},
 ): string {
   const paint = paints(options.color ?? false);
-  const tint = diagnostic.severity === 'error' ? paint.error : paint.warning;
+  const tint = paint[diagnostic.severity];
   const place = `${printable(diagnostic.file)}:${diagnostic.line}:${diagnostic.column}`;
   const code = tint(`${diagnostic.severity}[${diagnostic.code}]`);
   const lines = [
@@ -132,13 +139,15 @@ export function renderDiagnostics(
     .join('\n\n');
 }
 
-/** `2 errors, 1 warning`; empty when there is nothing to say. */
+/** `2 errors, 1 warning, 1 note`; empty when there is nothing to say. */
 export function summary(diagnostics: readonly LocatedDiagnostic[]): string {
   const errors = diagnostics.filter((diagnostic) => diagnostic.severity === 'error').length;
-  const warnings = diagnostics.length - errors;
+  const warnings = diagnostics.filter((diagnostic) => diagnostic.severity === 'warning').length;
+  const notes = diagnostics.length - errors - warnings;
   return [
     ...(errors > 0 ? [counted(errors, 'error')] : []),
     ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
+    ...(notes > 0 ? [counted(notes, 'note')] : []),
   ].join(', ');
 }
 

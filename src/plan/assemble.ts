@@ -132,6 +132,7 @@ export function assemblePlan(site: Site, services: readonly Service[]): Assemble
           .filter((name) => capabilities[name] === undefined)
           .map((name) => missingCapability(site, service, name, services)),
       ),
+      ...spoken.flatMap(({ declaration }) => declaration.notes ?? []),
       ...portConflicts(plan.ports),
       ...fileConflicts(files),
       ...capacityFaults(site, memory, disk),
@@ -144,7 +145,7 @@ const CAPABILITY: Readonly<Record<CapabilityName, string>> = {
   turn: 'a relay for calls',
   web: 'a web server',
   matrix: 'a Matrix server',
-  register: 'webchat',
+  register: 'a page for invitations to Matrix',
   chat: 'a chat service people can be invited to',
 };
 

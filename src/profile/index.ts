@@ -3,8 +3,16 @@ import { ProfileError } from '../diagnostics/errors.js';
 import { ordered } from '../diagnostics/render.js';
 import type { Service, Site } from '../services/contract.js';
 import type { Locator } from './locate.js';
-import { decodeProfile, readProfile, type ProfileDocument, type ReadResult } from './read.js';
+import {
+  decodeProfile,
+  NOTHING_BESIDE,
+  readProfile,
+  type Beside,
+  type ProfileDocument,
+  type ReadResult,
+} from './read.js';
 import { RULES } from './rules/index.js';
+import { readSisters } from './sisters.js';
 import { checkSchema } from './schema.js';
 import { buildSite } from './site.js';
 import type { Written } from './written.js';
@@ -44,8 +52,9 @@ function check(read: ReadResult, file: string, services: readonly Service[]): Ch
   if (misfits.length > 0) return { diagnostics: tell(misfits), profile: null, sources };
 
   const written = document.data as unknown as Written;
-  const { site, given } = buildSite(written, services);
-  const own = RULES.flatMap((rule) => rule(written, site));
+  const { sisters, faults } = readSisters(written, document.beside);
+  const { site, given } = buildSite(written, services, sisters);
+  const own = [...RULES.flatMap((rule) => rule(written, site)), ...faults];
   // What the profile's own rules refuse needs no second opinion from a service.
   const refused = new Set(own.filter((one) => one.severity === 'error').map((one) => one.path.join('\n')));
   const further = services
@@ -70,18 +79,33 @@ function check(read: ReadResult, file: string, services: readonly Service[]): Ch
 }
 
 /** Reads a profile and says everything about it. Throws nothing for a person's mistake. */
-export async function checkProfile(path: string, services: readonly Service[]): Promise<CheckedProfile> {
-  return check(await readProfile(path), path, services);
+export async function checkProfile(
+  path: string,
+  services: readonly Service[],
+  now: number | null = null,
+): Promise<CheckedProfile> {
+  return check(await readProfile(path, now), path, services);
 }
 
 /** The same for text that is not in a file yet (`init` tries what it is about to write). Pure. */
-export function checkProfileText(file: string, text: string, services: readonly Service[]): CheckedProfile {
-  return check(decodeProfile(file, new TextEncoder().encode(text)), file, services);
+export function checkProfileText(
+  file: string,
+  text: string,
+  services: readonly Service[],
+  beside: Beside = NOTHING_BESIDE,
+): CheckedProfile {
+  const read = decodeProfile(file, new TextEncoder().encode(text));
+  const document = read.document === null ? null : { ...read.document, beside };
+  return check({ ...read, document }, file, services);
 }
 
 /** Reads a profile. Throws ProfileError with every diagnostic when there is an error in it. */
-export async function loadProfile(path: string, services: readonly Service[]): Promise<LoadedProfile> {
-  const { profile, diagnostics, sources } = await checkProfile(path, services);
+export async function loadProfile(
+  path: string,
+  services: readonly Service[],
+  now: number | null = null,
+): Promise<LoadedProfile> {
+  const { profile, diagnostics, sources } = await checkProfile(path, services, now);
   if (profile === null) throw new ProfileError(diagnostics, sources);
   return profile;
 }

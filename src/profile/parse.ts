@@ -345,6 +345,7 @@ export function parseProfile(file: string, text: string): ReadResult {
       data: document.toJS({ maxAliasCount: 0 }) as Readonly<Record<string, unknown>>,
       yaml: document,
       locate: createLocator(file, text, document, lines),
+      beside: { files: new Map(), at: null },
     },
     faults: [],
     shown,

@@ -1,4 +1,5 @@
-import { open, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Document } from 'yaml';
 import {
   fault,
@@ -24,7 +25,22 @@ export interface ProfileDocument {
   readonly data: Readonly<Record<string, unknown>>;
   readonly yaml: Document;
   readonly locate: Locator;
+  readonly beside: Beside;
 }
+
+/** What was read together with a profile. */
+export interface Beside {
+  /** Files the profile names, by the name it gives them; null: cannot be read. */
+  readonly files: ReadonlyMap<string, Uint8Array | null>;
+  /** When they were read, milliseconds since 1970; null: not known, nothing counts as expired. */
+  readonly at: number | null;
+}
+
+/** Nothing. */
+export const NOTHING_BESIDE: Beside = { files: new Map(), at: null };
+
+/** Largest certificate file read, bytes. */
+const CERTIFICATE_LIMIT = 100_000;
 
 export interface ReadResult {
   /** null when the file cannot be understood; `faults` says why. */
@@ -142,8 +158,45 @@ function tooBig(file: string, size: number): ReadResult {
   );
 }
 
-/** Reads one profile. A file that cannot be read gives a fault at its first character; nothing is thrown. */
-export async function readProfile(path: string): Promise<ReadResult> {
+/** Certificate files of sister sites that the data names, in the shape a person may have written them. */
+function namedFiles(data: ProfileDocument['data']): readonly string[] {
+  const sisters: unknown = data['federation'];
+  if (!Array.isArray(sisters)) return [];
+  return sisters.flatMap((sister: unknown) => {
+    const ca: unknown =
+      sister !== null && typeof sister === 'object' && 'ca' in sister ? (sister.ca as unknown) : null;
+    return typeof ca === 'string' && !isPem(ca) ? [ca] : [];
+  });
+}
+
+/** Whether a text is a PEM file's content rather than a file's name. */
+export function isPem(text: string): boolean {
+  return text.includes('-----BEGIN ');
+}
+
+/** The files a profile names, looked for from its own folder. */
+async function withFiles(path: string, result: ReadResult, now: number | null): Promise<ReadResult> {
+  const { document } = result;
+  if (document === null) return result;
+  const files = new Map<string, Uint8Array | null>();
+  for (const name of namedFiles(document.data)) {
+    const file = resolve(dirname(path), name);
+    try {
+      const info = await stat(file);
+      files.set(name, info.isFile() && info.size <= CERTIFICATE_LIMIT ? await readFile(file) : null);
+    } catch {
+      files.set(name, null);
+    }
+  }
+  return { ...result, document: { ...document, beside: { files, at: now } } };
+}
+
+/**
+ * Reads one profile and the certificate files it names. A file that cannot be read gives a fault at its first character; nothing is
+ * thrown.
+ * @param now the time, milliseconds since 1970: what has expired is refused by the rules.
+ */
+export async function readProfile(path: string, now: number | null = null): Promise<ReadResult> {
   const place = startOf(path);
   try {
     const info = await stat(path);
@@ -167,7 +220,7 @@ export async function readProfile(path: string): Promise<ReadResult> {
     if (info.size > SIZE_LIMIT) return tooBig(path, info.size);
     const handle = await open(path, 'r');
     try {
-      return decodeProfile(path, await handle.readFile());
+      return await withFiles(path, decodeProfile(path, await handle.readFile()), now);
     } finally {
       await handle.close();
     }

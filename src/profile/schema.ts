@@ -120,6 +120,28 @@ const ADMIN = map('the administrator', {
   },
 });
 
+const FEDERATION: JsonSchema = {
+  type: 'array',
+  maxItems: 20,
+  items: map(
+    'a sister site',
+    {
+      domain: text('domain of the sister site', 'school.home.arpa'),
+      address: text("the sister kit's address in this kit's network", '10.77.0.2'),
+      ca: {
+        type: 'string',
+        minLength: 1,
+        maxLength: 20_000,
+        description: "the sister site's CA certificate: a file, or its text",
+        examples: ['school.secrets/ca.crt'],
+      },
+    },
+    ['domain', 'address', 'ca'],
+  ),
+  description: 'the only other kits whose people may write to the people of this one',
+  examples: [[]],
+};
+
 /** JSON schema of a whole profile: its own settings and, below `services`, those of every optional service. */
 export function profileSchema(services: readonly Service[]): JsonSchema {
   const optional = services.filter((service) => !service.always);
@@ -136,6 +158,7 @@ export function profileSchema(services: readonly Service[]): JsonSchema {
       network: NETWORK,
       admin: ADMIN,
       backup: BACKUP,
+      federation: FEDERATION,
       services: map(
         'what the kit offers',
         Object.fromEntries(

@@ -3,6 +3,7 @@ import type {
   DhcpSettings,
   NetworkSettings,
   Service,
+  Sister,
   Site,
   WifiSettings,
 } from '../services/contract.js';
@@ -83,7 +84,7 @@ function networkSettings(written: Written): NetworkSettings {
   };
 }
 
-function withoutServices(written: Written): Site {
+function withoutServices(written: Written, federation: readonly Sister[]): Site {
   const backup = written.backup ?? true;
   const daily = typeof backup === 'boolean' ? { enabled: backup } : backup;
   const pc = written.board === 'pc';
@@ -108,7 +109,7 @@ function withoutServices(written: Written): Site {
       at: daily.at ?? DEFAULTS.backupAt,
       keep: { ...DEFAULTS.keep, ...daily.keep },
     },
-    federation: [],
+    federation,
     services: {},
   };
 }
@@ -142,8 +143,12 @@ export function deepFreeze<T>(value: T): T {
  * The complete, immutable site. A value that cannot be read (the rules complain about it) counts as not written.
  * Services see a site without `services`: what others do is asked for through capabilities.
  */
-export function buildSite(written: Written, services: readonly Service[]): BuiltSite {
-  const bare = deepFreeze(withoutServices(written));
+export function buildSite(
+  written: Written,
+  services: readonly Service[],
+  federation: readonly Sister[] = [],
+): BuiltSite {
+  const bare = deepFreeze(withoutServices(written, federation));
   const settings: Record<string, unknown> = {};
   for (const service of services) {
     const wish = wishFor(service, written);

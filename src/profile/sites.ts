@@ -15,6 +15,7 @@ import { coversSetting } from './cover.js';
 import { checkProfileText, type LoadedProfile } from './index.js';
 import { startOf } from './locate.js';
 import type { ProfileDocument } from './read.js';
+import { certificateTexts } from './sisters.js';
 import { profileSchema } from './schema.js';
 
 /** A site of a table: the template with the settings of its row. */
@@ -82,7 +83,7 @@ export function sitesOf(
     const names = new Map<string, number>();
     for (const row of rows) {
       const { profileText, faults } = fill(template, columns, row, services);
-      const checked = checkProfileText(template.file, profileText, services);
+      const checked = checkProfileText(template.file, profileText, services, template.beside);
       const found = [
         ...faults,
         ...checked.diagnostics,
@@ -237,6 +238,10 @@ function fill(
   const document = template.yaml.clone();
   const schema = profileSchema(services);
   const faults: LocatedDiagnostic[] = [];
+  // The profile of a site lies in another folder than the template, so certificates are written into it.
+  for (const [index, ca] of certificateTexts(template).entries()) {
+    if (ca !== null) document.setIn(['federation', index, 'ca'], ca);
+  }
   columns.forEach(({ path }, index) => {
     const cell = row[index];
     if (cell === undefined || cell.text === '') return;

@@ -23,7 +23,15 @@ export interface Written {
   };
   readonly admin?: { readonly keys?: readonly string[] };
   readonly backup?: boolean | WrittenBackup;
+  readonly federation?: readonly WrittenSister[];
   readonly services?: Readonly<Record<string, boolean | Readonly<Record<string, unknown>>>>;
+}
+
+export interface WrittenSister {
+  readonly domain: string;
+  readonly address: string;
+  /** A file, seen from the profile, or PEM text. */
+  readonly ca: string;
 }
 
 export interface WrittenWifi {

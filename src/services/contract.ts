@@ -195,8 +195,8 @@ export interface PortWish extends Because {
   readonly port: number;
   /** Last port of a range (inclusive); equal to `port` for one port. */
   readonly to?: number;
-  /** kit: reachable from the kit's network. loopback: only on the device itself. */
-  readonly scope: 'kit' | 'loopback';
+  /** kit: reachable from the kit's network. loopback: only on the device itself. sisters: only from the addresses of sister sites. */
+  readonly scope: 'kit' | 'loopback' | 'sisters';
   /** What a person would call it: "chat apps (direct TLS)". */
   readonly purpose: string;
   /** Always listening when the kit is idle (false: relay ranges and the like). */
@@ -323,6 +323,8 @@ export interface Declaration {
   /** Space on the data partition, MB (10^6 bytes). */
   readonly disk?: { readonly fixedMB: number; readonly perPersonMB: number };
   readonly checks?: readonly CheckWish[];
+  /** What a person should know before they choose this; nothing is wrong. */
+  readonly notes?: readonly Diagnostic[];
 }
 
 // ---------------------------------------------------------------- capabilities
@@ -413,6 +415,10 @@ export const KIT_INTERFACE = 'kit0';
 export const TLS_ROOT = '/etc/commesh/tls';
 /** The site CA's certificate on the device, PEM. */
 export const CA_FILE = '/etc/commesh/tls/site-ca.crt';
+/** CA certificates of sister sites on the device, PEM: `<domain>.crt` each, and all of them in SISTERS_FILE. */
+export const SISTERS_ROOT = '/etc/commesh/federation';
+/** No domain is one word, so no sister's own file has this name. */
+export const SISTERS_FILE = `${SISTERS_ROOT}/sisters.crt`;
 /** Account for the administrator: SSH keys only, sudo without a password. */
 export const ADMIN_USER = 'kit';
 

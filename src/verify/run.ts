@@ -42,8 +42,7 @@ interface Job {
   readonly title: string;
 }
 
-const CHECK_TIMEOUT_MS = 120_000;
-// An emulated or small kit is slow to log in to, and after Ctrl-C that is done anew.
+const CHECK_TIMEOUT_MS = 240_000;
 const UNDO_TIMEOUT_MS = 120_000;
 /** How long a kit may take to start all services: the first time it makes its databases. Seconds. */
 const START_SECONDS = 300;

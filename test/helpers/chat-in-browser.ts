@@ -16,6 +16,10 @@ export interface BrowserOptions {
   readonly https: { readonly address: string; readonly port: number };
   /** A folder for the browsers' profiles and their records of every request; pictures of the pages go there, too. */
   readonly folder: string;
+  /** Starts Chromium with the arguments it gets (default: Debian's Chromium itself). */
+  readonly executable?: string;
+  /** Camera and microphone are Chromium's own fakes, and every page may use them. */
+  readonly fakeDevices?: boolean;
 }
 
 export interface Browsers {
@@ -50,6 +54,9 @@ export async function browsersFor(host: Host, options: BrowserOptions): Promise<
   const rules = [
     `MAP ${domain}:443 ${kit}`,
     `MAP *.${domain}:443 ${kit}`,
+    // Its relay for calls, at its own ports; for UDP the browser asks for names with a dot at the end.
+    `MAP *.${domain} ${https.address}`,
+    `MAP *.${domain}. ${https.address}`,
     'MAP * ~NOTFOUND',
     `EXCLUDE ${https.address}`,
   ];
@@ -57,7 +64,7 @@ export async function browsersFor(host: Host, options: BrowserOptions): Promise<
     async open(name, size = { width: 1280, height: 800 }, more = {}) {
       const record = join(folder, `${name}.netlog`);
       const context = await chromium.launchPersistentContext(join(folder, name), {
-        executablePath: '/usr/bin/chromium',
+        executablePath: options.executable ?? '/usr/bin/chromium',
         viewport: size,
         locale: 'en-US',
         ...more,
@@ -70,6 +77,9 @@ export async function browsersFor(host: Host, options: BrowserOptions): Promise<
           '--disable-background-networking',
           '--disable-component-update',
           '--disable-sync',
+          ...(options.fakeDevices === true
+            ? ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+            : []),
           `--log-net-log=${record}`,
           `--host-resolver-rules=${rules.join(', ')}`,
         ],

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecResult, Host } from '../../src/host/host.js';
@@ -93,10 +95,32 @@ export interface ChatKit {
   readonly enterKit: readonly string[];
   /** A program of this machine, on the phone's end of the cable. */
   phone(...argv: string[]): Promise<ExecResult>;
+  /** The argv that runs a program of this machine on the phone's end; the program and its arguments follow. */
+  readonly enterPhone: readonly string[];
   /** A program of this machine in the kit's namespaces, outside its tree; `{root}` stands for the tree's folder. */
   onStage(...argv: string[]): Promise<ExecResult>;
+  /** @returns the port on loopback of this machine that leads to a TCP port of the kit, as the phone reaches it. */
+  reach(port: number): Promise<number>;
   log(program: 'prosody' | 'turn' | 'nginx' | 'postgres' | 'synapse'): Promise<string>;
   stop(): Promise<void>;
+}
+
+/** Leads a socket of the file system, which all networks of a machine share, to a port. Arguments: address, port, socket. */
+const RELAY = `
+const net = require('node:net');
+const [address, port, socket] = process.argv.slice(1);
+net.createServer((near) => {
+  const far = net.connect(Number(port), address);
+  for (const [from, to] of [[near, far], [far, near]]) from.pipe(to).on('error', () => from.destroy());
+}).listen(socket);
+`;
+
+function tie(near: Socket, far: Socket): void {
+  for (const [from, to] of [
+    [near, far],
+    [far, near],
+  ] as const)
+    from.pipe(to).on('error', () => from.destroy());
 }
 
 const ROOT = packageRoot();
@@ -235,20 +259,36 @@ export async function startChatKit(host: Host, site: Site, services: readonly Se
   ];
   const all = [...enter, '--mount', '--net', '--pid', '--uts', '--ipc'];
   const enterKit = [...all, 'chroot', join(work, 'mount/root')];
+  const enterPhone = [...all, 'ip', 'netns', 'exec', 'phone'];
   const quiet = { allowFailure: true, timeoutMs: 120_000 };
   const kit: ChatKit = {
     plan,
     caPem: ca.caPem,
     work,
     enterKit,
+    enterPhone,
     kit: (...argv) => host.exec([...enterKit, ...argv], quiet),
     phone: (...argv) =>
-      host.exec([...all, 'ip', 'netns', 'exec', 'phone', ...argv], {
+      host.exec([...enterPhone, ...argv], {
         ...quiet,
         env: { NODE_EXTRA_CA_CERTS: join(work, 'ca.pem') },
       }),
     onStage: (...argv) =>
       host.exec([...all, ...argv.map((word) => word.replaceAll('{root}', join(work, 'mount/root')))], quiet),
+    async reach(port) {
+      const socket = join(work, `${port}.sock`);
+      const relay = [process.execPath, '-e', RELAY, address, String(port), socket];
+      host.start([...all, 'ip', 'netns', 'exec', 'phone', ...relay]);
+      const server = createServer((near) => tie(near, connect(socket)));
+      host.onClose(() => void server.close());
+      for (let tries = 0; !existsSync(socket); tries += 1) {
+        if (tries > 300) throw new Error(`nothing leads to port ${port} of the kit`);
+        await sleep(100);
+      }
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return (server.address() as AddressInfo).port;
+    },
     log: (program) => readFile(join(work, `${program}.log`), 'utf8'),
     stop: () => running.stop(),
   };

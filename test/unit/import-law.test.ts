@@ -73,6 +73,8 @@ const EFFECTFUL = ['mirror', 'pki', 'stages', 'twins', 'image', 'verify'];
 const HOST_ONLY = ['execa', 'ssh2', 'tar', 'node:child_process', 'child_process', 'node:worker_threads'];
 /** Built-in modules without effects. */
 const HARMLESS = ['node:path', 'node:url', 'node:util', 'node:buffer'];
+/** The reader of certificates: Node's own parser of X.509, no keys, no random numbers. */
+const READS_CERTIFICATES = 'profile/certificate.ts';
 /** The one reader of profiles, the registry that looks into its own folder, and templates read from a folder they are given. */
 const READS_FILES = ['profile/read.ts', 'services/registry.ts'];
 
@@ -89,6 +91,7 @@ export function verdict({ file, target, inside, typeOnly }: Import): string | nu
     if (HOST_ONLY.includes(target)) return from === 'host' ? null : 'only src/host imports it';
     if (!PURE.includes(from) || typeOnly) return null;
     if (!target.startsWith('node:') || HARMLESS.includes(target)) return null;
+    if (file === READS_CERTIFICATES && target === 'node:crypto') return null;
     return READS_FILES.includes(file) ? null : 'has no effects, no clock, no random numbers';
   }
   const to = part(target);

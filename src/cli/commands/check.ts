@@ -40,7 +40,7 @@ export async function runCheck(
   const all: LocatedDiagnostic[] = [];
   const parts: string[] = [];
   for (const file of files) {
-    const { diagnostics, profile, sources } = await checkProfile(file, services);
+    const { diagnostics, profile, sources } = await checkProfile(file, services, Date.now());
     const found = ordered([...diagnostics, ...(profile === null ? [] : profile.tell(further(profile)))]);
     all.push(...found);
     if (found.length > 0) parts.push(renderDiagnostics(found, sources, { color: options.color }));
@@ -53,9 +53,10 @@ export async function runCheck(
     );
   }
   const errors = all.filter((one) => one.severity === 'error').length;
-  const failed = errors > 0 || (options.strict && all.length > 0);
+  const warnings = all.filter((one) => one.severity === 'warning').length;
+  const failed = errors > 0 || (options.strict && warnings > 0);
   const stdout = options.json
-    ? `${JSON.stringify({ ok: !failed, errors, warnings: all.length - errors, diagnostics: all.map(diagnosticJson) }, null, 2)}\n`
+    ? `${JSON.stringify({ ok: !failed, errors, warnings, diagnostics: all.map(diagnosticJson) }, null, 2)}\n`
     : `${parts.join('\n\n')}\n`;
   return { stdout, exitCode: failed ? 2 : 0 };
 }

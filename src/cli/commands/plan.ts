@@ -10,7 +10,7 @@ import { planText, type Origin } from '../output/plan.js';
 export async function runPlan(cli: Cli, file: string): Promise<number> {
   cli.concerns(file);
   const services = await loadServices();
-  const profile = await loadProfile(file, services);
+  const profile = await loadProfile(file, services, Date.now());
   const { plan, diagnostics } = assemblePlan(profile.site, services);
   if (diagnostics.some((one) => one.severity === 'error')) throw profile.error(diagnostics);
   const warnings = [...profile.warnings, ...profile.tell(diagnostics)];

@@ -27,7 +27,7 @@ export interface Project {
  */
 export async function loadProject(profilePath: string): Promise<Project> {
   const services = await loadServices();
-  const profile = await loadProfile(profilePath, services);
+  const profile = await loadProfile(profilePath, services, Date.now());
   const { plan, diagnostics } = assemblePlan(profile.site, services);
   if (diagnostics.some((one) => one.severity === 'error')) throw profile.error(diagnostics);
   const overrides = join(dirname(profilePath), 'overrides');

@@ -20,7 +20,7 @@ import { requestOf } from './project.js';
  */
 export async function writeSites(template: string, table: string): Promise<readonly string[]> {
   const services = await loadServices();
-  const { document, faults, shown } = await readProfile(template);
+  const { document, faults, shown } = await readProfile(template, Date.now());
   if (document === null) throw new ProfileError(faults, new Map([[template, shown]]));
   const text = await readTable(table);
   const { sites, diagnostics, sources } = sitesOf(

@@ -13,7 +13,7 @@ import { defaultImage, loadProject } from './project.js';
 
 export interface TryOptions extends Pick<
   KitOptions,
-  'bios' | 'machine' | 'bus' | 'accelerator' | 'clock' | 'diskGiB' | 'disk' | 'serialLog'
+  'bios' | 'machine' | 'bus' | 'accelerator' | 'clock' | 'diskGiB' | 'disk' | 'serialLog' | 'neighbours'
 > {
   /** Default `images/<name>.img`. */
   readonly image?: string;

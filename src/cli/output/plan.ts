@@ -20,6 +20,12 @@ const BOARDS: Readonly<Record<Plan['site']['board'], string>> = {
   pc: 'PC',
 };
 
+const SCOPES: Readonly<Record<Plan['ports'][number]['scope'], string>> = {
+  kit: "open to the kit's network",
+  loopback: 'only on the kit itself',
+  sisters: 'open to sister sites only',
+};
+
 /** A plan as a person reads it. Pure. */
 export function planText(plan: Plan, origin: Origin, theme: Theme): string {
   const from = (entry: Asked): string => theme.dim(`${entry.service}, ${origin(entry.because)}`);
@@ -76,7 +82,7 @@ export function planText(plan: Plan, origin: Origin, theme: Theme): string {
     table(
       plan.ports.map((port) => [
         `${port.port}${port.to === undefined || port.to === port.port ? '' : `-${port.to}`}/${port.protocol}`,
-        port.scope === 'kit' ? "open to the kit's network" : 'only on the kit itself',
+        SCOPES[port.scope],
         port.purpose,
         from(port),
       ]),

@@ -10,7 +10,7 @@ import type { Forwards } from '../../verify/types.js';
 import { chooseAccelerator, type Accelerator } from './accelerator.js';
 import { takeBootFiles } from './boot-files.js';
 import { qemuArguments, type Bios, type DiskBus, type Machine, type MachineOptions } from './machine.js';
-import { userNetwork, type KitPort } from './network.js';
+import { userNetwork, type KitPort, type Neighbours } from './network.js';
 import { chooseForwards, freeUdpPorts } from './ports.js';
 import { qmpCommand } from './qmp.js';
 import { startUdpRelay } from './udp-relay.js';
@@ -40,6 +40,8 @@ export interface KitOptions {
   readonly clock?: string;
   /** The card (qcow2): made on top of the image when it is not there, else used as it was left. Default: a temporary one. */
   readonly disk?: string;
+  /** Other kits on the same virtual network. Default: none. */
+  readonly neighbours?: Neighbours;
   /** Raw disks on USB. */
   readonly usbDisks?: readonly string[];
   /** Where the console is logged. Default: a temporary file. */
@@ -112,6 +114,7 @@ export async function startKit(host: Host, options: KitOptions): Promise<Kit> {
     direct: machine === 'pc' ? null : await takeBootFiles(host, image, machine, work),
     clock: options.clock ?? null,
     usbDisks: options.usbDisks ?? [],
+    neighbours: options.neighbours ?? null,
   };
   const { running, forwards, errors } = await launch(host, fixed, options);
   return kitOf({ host, running, forwards, errors, fixed, onLine: options.onLine ?? (() => {}) });
@@ -171,7 +174,11 @@ async function launch(
 ): Promise<{ running: Running; forwards: Forwards; errors: () => string }> {
   for (let attempt = 1; ; attempt += 1) {
     const forwards = await chooseForwards(options.ports, options.usualPorts === true && attempt === 1);
-    const { user, relay: relayAddress } = userNetwork(options.site.network, options.ports, forwards);
+    const { user, relay: relayAddress } = userNetwork(
+      { ...options.site.network, ...options.neighbours?.laptops },
+      options.ports,
+      forwards,
+    );
     const [relayPort, qemuPort] = await freeUdpPorts(2);
     const argv = qemuArguments({ ...fixed, lan: { user, relayPort, qemuPort } });
     const relay =

@@ -9,6 +9,7 @@ const options: MachineOptions = {
   disk: '/tmp/card.qcow2',
   bus: 'virtio',
   lan: { user: 'user,id=tcp,restrict=on', relayPort: 41, qemuPort: 42 },
+  neighbours: null,
   serialLog: '/tmp/serial.log',
   consoleSocket: '/tmp/console',
   controlSocket: '/tmp/control',
@@ -32,6 +33,12 @@ describe('qemuArguments', () => {
     expect(text).not.toContain('-kernel');
     expect(text).toContain('-device virtio-blk-pci,drive=card');
     expect(text).toContain('-netdev user,id=tcp,restrict=on');
+  });
+  it('may have cables to other kits', () => {
+    const text = line({ neighbours: { mac: '52:54:00:00:00:07', cables: [{ here: 51, there: 52 }] } });
+    expect(text).toContain('-netdev socket,id=cable0,udp=127.0.0.1:52,localaddr=127.0.0.1:51');
+    expect(text).toContain('-netdev hubport,id=cableport0,hubid=0,netdev=cable0');
+    expect(text).toContain('virtio-net-pci,netdev=lan,mac=52:54:00:00:00:07');
   });
   it('has one network, and that is the one given', () => {
     for (const machine of ['pc', 'virt', 'raspi3b'] as const) {

@@ -1,4 +1,5 @@
 import type { Accelerator } from './accelerator.js';
+import type { Neighbours } from './network.js';
 
 export type Machine = 'pc' | 'virt' | 'raspi3b' | 'raspi4b';
 export type Bios = 'uefi' | 'bios' | 'secure-boot';
@@ -23,6 +24,8 @@ export interface MachineOptions {
   readonly bus: DiskBus;
   /** The kit's LAN: value of `-netdev` for TCP (id `tcp`), and the two ends of the cable to the UDP relay. */
   readonly lan: { readonly user: string; readonly relayPort: number; readonly qemuPort: number };
+  /** Cables to other kits' QEMUs, and the address that tells this kit's network card from theirs; null: the kit is alone. */
+  readonly neighbours: Pick<Neighbours, 'mac' | 'cables'> | null;
   /** Text of the serial console is added to this file. */
   readonly serialLog: string;
   /** Socket where the console can be typed at. */
@@ -66,9 +69,19 @@ export function qemuArguments(options: MachineOptions): readonly string[] {
       `socket,id=udp,udp=127.0.0.1:${options.lan.relayPort},localaddr=127.0.0.1:${options.lan.qemuPort}`,
     ],
     ...['-netdev', 'hubport,id=port2,hubid=0,netdev=udp', '-netdev', 'hubport,id=lan,hubid=0'],
+    ...(options.neighbours?.cables ?? []).flatMap(({ here, there }, index) => [
+      ...['-netdev', `socket,id=cable${index},udp=127.0.0.1:${there},localaddr=127.0.0.1:${here}`],
+      ...['-netdev', `hubport,id=cableport${index},hubid=0,netdev=cable${index}`],
+    ]),
     ...(raspi
-      ? ['-device', `usb-net,netdev=lan,mac=${PI_MAC}`]
-      : ['-device', 'virtio-net-pci,netdev=lan', '-device', 'virtio-rng-pci']),
+      ? ['-device', `usb-net,netdev=lan,mac=${options.neighbours?.mac ?? PI_MAC}`]
+      : [
+          ...[
+            '-device',
+            `virtio-net-pci,netdev=lan${options.neighbours === null ? '' : `,mac=${options.neighbours.mac}`}`,
+          ],
+          ...['-device', 'virtio-rng-pci'],
+        ]),
     ...[
       '-chardev',
       `socket,id=console,path=${options.consoleSocket},server=on,wait=off,logfile=${options.serialLog},logappend=on`,

@@ -35,6 +35,19 @@ export interface KitLan {
   readonly relay: string | null;
 }
 
+/** Other kits on the same virtual network. */
+export interface Neighbours {
+  /** Address of this kit's network card (`52:54:00:…`); each kit has another one. */
+  readonly mac: string;
+  /** Cables: UDP ports of this machine, ours and that of the other kit's QEMU. The cables of all kits make no ring. */
+  readonly cables: readonly { readonly here: number; readonly there: number }[];
+  /**
+   * Part of the kits' network for this kit's own laptops (/29 or larger). No kit may be in it: QEMU's user network refuses, in the name
+   * of whoever has the address, each connection to an address of its part that it does not know of (libslirp, tcp_input).
+   */
+  readonly laptops: Pick<NetworkSettings, 'network' | 'broadcast' | 'prefix'>;
+}
+
 /**
  * QEMU's user network (`-netdev user`) as the kit's own LAN. `restrict=on`: packets of the kit reach nothing but the laptop at
  * `host`, and that only as answers to a forwarded TCP port. QEMU's own DNS and DHCP addresses have to be somewhere; they are put where

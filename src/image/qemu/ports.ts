@@ -26,6 +26,7 @@ export async function chooseForwards(ports: readonly KitPort[], usual: boolean):
 
 /** Free UDP ports of this machine, all different. */
 export async function freeUdpPorts(count: 2): Promise<readonly [number, number]>;
+export async function freeUdpPorts(count: 4): Promise<readonly [number, number, number, number]>;
 export async function freeUdpPorts(count: number): Promise<readonly number[]> {
   const found = new Set<number>();
   while (found.size < count) found.add(await listenUdp(0));

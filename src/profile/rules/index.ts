@@ -3,6 +3,7 @@ import { backup } from './backup.js';
 import { base, memory, wired } from './board.js';
 import { dhcp } from './dhcp.js';
 import { domain } from './domain.js';
+import { federation } from './federation.js';
 import { languages } from './languages.js';
 import { mirror } from './mirror.js';
 import { name } from './name.js';
@@ -30,4 +31,5 @@ export const RULES: readonly Rule[] = [
   wifi,
   sshKeys,
   backup,
+  federation,
 ];

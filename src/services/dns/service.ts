@@ -9,6 +9,8 @@ import {
 } from '../contract.js';
 
 const LEASES = `${DATA_ROOT}/dns/leases`;
+/** RFC 6120, section 14.7. */
+const XMPP_SERVER = 5269;
 const ROOT = { owner: 'root', group: 'root', mode: '0644' } as const;
 
 /** `label` below the domain; '' is the domain itself. */
@@ -51,6 +53,14 @@ function configuration(site: Site, gathered: Gathered): FileWish {
           ].join(','),
         )
         .sort(),
+      // The whole of a sister's domain lies at its address; only what is looked up by SRV has records of its own.
+      sisters: site.federation.map((sister) => ({
+        domain: sister.domain,
+        address: sister.address,
+        srv: ['', 'groups', 'share'].map(
+          (label) => `_xmpp-server._tcp.${below(label, sister.domain)},${sister.domain},${XMPP_SERVER},0,5`,
+        ),
+      })),
       dhcp: network.dhcp.enabled,
       from: network.dhcp.from,
       to: network.dhcp.to,

@@ -8,12 +8,18 @@ import {
 } from '../contract.js';
 
 const ROOT = { owner: 'root', group: 'root', mode: '0644' } as const;
+/** Where servers call one another: XMPP (RFC 6120) and Matrix through the web server. Nobody else is called there. */
+const SERVER_PORTS = ['443', '5269'] as const;
 const DHCP_SERVER = 67;
 
-/** Ports the kit's network may reach, as nftables writes them: `53`, `49160-49259`. Sorted, each once. */
-export function openPorts(ports: readonly PortWish[], protocol: 'tcp' | 'udp'): readonly string[] {
+/** Ports of a scope, as nftables writes them: `53`, `49160-49259`. Sorted, each once. */
+export function openPorts(
+  ports: readonly PortWish[],
+  protocol: 'tcp' | 'udp',
+  scope: PortWish['scope'] = 'kit',
+): readonly string[] {
   const ranges = ports
-    .filter((port) => port.protocol === protocol && port.scope === 'kit')
+    .filter((port) => port.protocol === protocol && port.scope === scope)
     // Requests for an address come from nobody's address; they have a rule of their own.
     .filter((port) => !(protocol === 'udp' && port.port === DHCP_SERVER))
     .map((port) => ({ from: port.port, to: port.to ?? port.port }))
@@ -33,6 +39,9 @@ function rules(site: Site, gathered: Gathered): FileWish {
       dhcp: gathered.ports.some((port) => port.protocol === 'udp' && port.port === DHCP_SERVER),
       tcp: openPorts(gathered.ports, 'tcp'),
       udp: openPorts(gathered.ports, 'udp'),
+      sisters: site.federation.map(({ address }) => address),
+      sisterPorts: openPorts(gathered.ports, 'tcp', 'sisters'),
+      serverPorts: SERVER_PORTS,
     },
   };
 }

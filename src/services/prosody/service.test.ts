@@ -11,6 +11,7 @@ const site = (over: Partial<Site> = {}): Site =>
     storageGB: 16,
     people: 8,
     network: { address: '10.77.0.1' },
+    federation: [],
     ...over,
   }) as Site;
 const TURN: Capabilities['turn'] = {
@@ -102,5 +103,36 @@ describe('declaration', () => {
       (one) => one.label === 'share',
     );
     expect(share?.locations.map((location) => location.bodyMiB)).toEqual([51]);
+  });
+});
+
+describe('sister sites', () => {
+  const sister = (domain: string) => ({ domain, address: '10.77.0.2', ca: '' });
+  const of = (...domains: string[]) => declare(undefined, {}, { federation: domains.map(sister) });
+
+  it('are spoken to at a port of their own, which is not there without them', () => {
+    const open = (declaration: ReturnType<typeof declare>) =>
+      declaration.ports?.filter(({ port }) => port === 5269).map(({ scope }) => scope);
+    expect(open(of())).toEqual([]);
+    expect(open(of('school.home.arpa'))).toEqual(['sisters']);
+  });
+
+  it('are the only ones spoken to, with groups and files', () => {
+    const data = of('school.home.arpa').files?.find(({ path }) => path.endsWith('prosody.cfg.lua'))?.data;
+    expect(data?.['sisters']).toEqual([
+      'school.home.arpa',
+      'groups.school.home.arpa',
+      'share.school.home.arpa',
+    ]);
+    expect(data?.['zone']).toBe('home.arpa');
+  });
+
+  it('need names the resolver can be told of', () => {
+    const rules = (...domains: string[]) =>
+      service
+        .rules?.(site({ federation: domains.map(sister) }), settingsOf(site(), {}))
+        .map(({ code }) => code);
+    expect(rules('school.home.arpa', 'market.example.org')).toEqual([]);
+    expect(rules('school.test')).toEqual(['prosody/sister-zones']);
   });
 });

@@ -1,9 +1,12 @@
+import { fault, type Diagnostic } from '../../diagnostics/diagnostic.js';
 import {
   DATA_ROOT,
   defineService,
+  SISTERS_FILE,
   TLS_ROOT,
   type Declaration,
   type ServiceContext,
+  type Site,
   type TemplateData,
   type WebLocation,
 } from '../contract.js';
@@ -11,11 +14,42 @@ import { rulesOf, SCHEMA, settingsOf, type ProsodySettings } from './settings.js
 
 const DATA_FOLDER = `${DATA_ROOT}/prosody`;
 const HTTP = 'http://127.0.0.1:5280';
+const MODULES = '/usr/lib/commesh/prosody';
+/** A site's hosts that speak to other servers. */
+const XMPP_LABELS = ['', 'groups.', 'share.'] as const;
 const DAY_SECONDS = 86_400;
 
 /** Prosody's name for a host's folder (util.datamanager): every byte that is no letter or digit as %xx. */
 function hostFolder(host: string): string {
   return `${DATA_FOLDER}/${host.replace(/[^A-Za-z0-9]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`)}`;
+}
+
+/** Zones libunbound answers itself with "no such name" (RFC 6303, 6761, 8375). */
+const RESOLVER_ZONES = ['home.arpa', 'test'] as const;
+
+/** The zones of its own that libunbound has to leave alone for the kit and its sisters. */
+function resolverZones({ domain, federation }: Site): readonly string[] {
+  const all = [domain, ...federation.map((sister) => sister.domain)];
+  return RESOLVER_ZONES.filter((zone) => all.some((one) => one.endsWith(`.${zone}`)));
+}
+
+/** libunbound takes one such setting, so with sisters it names the whole zone; the kit's own name server lets nothing of it out. */
+function resolverZone(site: Site): string {
+  return site.federation.length === 0 ? site.domain : (resolverZones(site)[0] ?? site.domain);
+}
+
+function sisterRules(site: Site): readonly Diagnostic[] {
+  const zones = resolverZones(site);
+  return site.federation.length > 0 && zones.length > 1
+    ? [
+        fault(
+          'prosody/sister-zones',
+          `the chat server cannot look up names that end in .${zones.join(' and others that end in .')} at once`,
+          ['federation'],
+          'give the sites domains with the same ending, for example .home.arpa',
+        ),
+      ]
+    : [];
 }
 
 function retention(days: number): string | number {
@@ -82,6 +116,7 @@ function declare({ site, settings, use }: ServiceContext<ProsodySettings>): Decl
   const shareHost = `share.${domain}`;
   const turn = use('turn');
   const { upload } = settings;
+  const sisters = site.federation.length > 0;
   const certificate = { directory: TLS_ROOT, owner: 'root', group: 'prosody' };
   const srv = (symbol: string, port: number) => ({
     symbol,
@@ -135,8 +170,24 @@ function declare({ site, settings, use }: ServiceContext<ProsodySettings>): Decl
           dailyBytes: limitBytes(upload.dailyMB),
           totalBytes: upload.totalMB * 1_000_000,
           keep: retention(upload.keepDays),
+          sisters: site.federation.flatMap((sister) => XMPP_LABELS.map((label) => label + sister.domain)),
+          sistersFile: SISTERS_FILE,
+          modules: MODULES,
+          zone: resolverZone(site),
         },
       },
+      ...(sisters
+        ? [
+            {
+              path: `${MODULES}/mod_commesh_sisters.lua`,
+              kind: 'copy',
+              mode: '0644',
+              owner: 'root',
+              group: 'root',
+              because: ['federation'],
+            } as const,
+          ]
+        : []),
       {
         path: '/etc/systemd/system/prosody.service',
         kind: 'template',
@@ -174,6 +225,19 @@ function declare({ site, settings, use }: ServiceContext<ProsodySettings>): Decl
         listening: true,
         process: 'lua5.4',
       },
+      ...(sisters
+        ? [
+            {
+              protocol: 'tcp',
+              port: 5269,
+              scope: 'sisters',
+              purpose: 'chat with sister sites',
+              listening: true,
+              process: 'lua5.4',
+              because: ['federation'],
+            } as const,
+          ]
+        : []),
       {
         protocol: 'tcp',
         port: 5280,
@@ -184,7 +248,11 @@ function declare({ site, settings, use }: ServiceContext<ProsodySettings>): Decl
       },
     ],
     names: [{ label: '' }, { label: 'groups' }, { label: 'share' }],
-    srv: [srv('xmpp-client', 5222), srv('xmpps-client', 5223)],
+    srv: [
+      srv('xmpp-client', 5222),
+      srv('xmpps-client', 5223),
+      ...(sisters ? [srv('xmpp-server', 5269)] : []),
+    ],
     certificates: [
       { id: 'prosody', labels: ['', 'groups', 'share'], address: false, client: true, ...certificate },
     ],
@@ -240,7 +308,7 @@ export const service = defineService<ProsodySettings>({
   always: false,
   schema: SCHEMA,
   settings: settingsOf,
-  rules: rulesOf,
+  rules: (site, settings) => [...rulesOf(site, settings), ...sisterRules(site)],
   provides: (site) => ({ chat: { domain: site.domain, invitePath: '/invite' } }),
   declare,
 });

@@ -168,9 +168,11 @@ describe('declaration', () => {
     );
     expect(paths?.filter((path) => '/_synapse/admin/'.startsWith(path))).toEqual([]);
   });
-  it('hands out TURN credentials, and speaks of calls, only when the kit has a relay', () => {
+  it('hands out TURN credentials only when the kit has a relay, and says who can call', () => {
     expect(configuration()['turn']).toBeNull();
-    expect(declare().join?.map(({ id }) => id)).toEqual(['matrix']);
+    expect(declare().join?.map(({ id }) => id)).toEqual(['matrix', 'matrix-no-calls']);
+    expect(declare().notes?.map(({ code }) => code)).toEqual(['synapse/no-calls']);
+    expect(declare({}, {}, TURN).notes?.map(({ code }) => code)).toEqual(['synapse/calls']);
     expect(configuration({}, {}, TURN)['turn']).toEqual({
       uris: ['turn:turn.x:3478?transport=udp', 'turn:turn.x:3478?transport=tcp'],
     });

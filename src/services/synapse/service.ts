@@ -1,3 +1,4 @@
+import { note } from '../../diagnostics/diagnostic.js';
 import {
   DATA_ROOT,
   defineService,
@@ -285,13 +286,19 @@ function declare(context: ServiceContext<SynapseSettings>): Declaration {
         ],
       },
       ...(use('turn') === undefined
-        ? []
+        ? [
+            {
+              id: 'matrix-no-calls',
+              title: 'Calls (Matrix)',
+              lines: ['Calls are not set up on this kit. Every app can write and send pictures.'],
+            },
+          ]
         : [
             {
               id: 'matrix-calls',
               title: 'Calls (Matrix)',
               lines: [
-                'To call one person, use Element Classic, or Element on a computer. Element X can chat, but it cannot make calls here.',
+                'To call one person, use Element Classic, or Element on a computer. Element X can chat, but it cannot make calls here. There are no group calls.',
               ],
             },
           ]),
@@ -307,6 +314,21 @@ function declare(context: ServiceContext<SynapseSettings>): Declaration {
       perPersonKiB: 6144,
     },
     disk: { fixedMB: settings.upload.totalMB + (postgres ? 400 : 100), perPersonMB: 30 },
+    notes: [
+      // Element X and group calls need LiveKit, which Debian does not have.
+      use('turn') === undefined
+        ? note(
+            'synapse/no-calls',
+            'nobody can call on this kit: it has no relay for calls',
+            ['services', 'synapse'],
+            'turn on a service that relays calls, such as "coturn"',
+          )
+        : note(
+            'synapse/calls',
+            'calls on this kit are between two people, with Element Classic or Element; Element X can write here but not call, and there are no group calls',
+            ['services', 'synapse'],
+          ),
+    ],
     checks: [
       {
         kind: 'matrix-talk',

@@ -123,7 +123,8 @@ describe('element', () => {
       permalink_prefix: 'https://chat.clinic.home.arpa',
     });
     const keys = Object.keys(config());
-    const unwanted = /identity|integrations|posthog|sentry|bug_report|map_style|jitsi|element_call|terms/;
+    const unwanted = /identity|integrations|posthog|sentry|bug_report|map_style|jitsi|terms/;
+    expect(config()).toMatchObject({ element_call: { disable: true } });
     expect(keys.filter((key) => unwanted.test(key))).toEqual([]);
     const hosts = [...JSON.stringify(config()).matchAll(/https?:\/\/([^/"]+)/g)].map(([, host]) => host);
     expect(hosts.filter((host) => !host?.endsWith('clinic.home.arpa'))).toEqual([]);

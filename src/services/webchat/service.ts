@@ -172,6 +172,8 @@ function elementConfig(site: Site, matrix: Matrix): string {
     permalink_prefix: `https://${LABEL}.${site.domain}`,
     room_directory: { servers: [matrix.server] },
     mobile_guide_toast: false,
+    // Newer versions offer it unless told otherwise; it needs a server for group calls, which no kit has.
+    element_call: { disable: true },
     enable_presence_by_hs_url: { [matrix.baseUrl]: false },
   });
 }

@@ -24,7 +24,7 @@ export const check: Check = {
           }),
         ];
       const reachable = here.filter(({ address }) => !isLoopback(address));
-      if (wish.scope === 'kit' && reachable.length === 0)
+      if (wish.scope !== 'loopback' && reachable.length === 0)
         return [
           fail(
             what,

@@ -30,7 +30,7 @@ export interface WebAnswer {
   readonly body: Buffer;
 }
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 45_000;
 
 /** One request, redirects not followed. @throws Error when there is no answer or the certificate does not fit. */
 export function fetchWeb(request: WebRequest): Promise<WebAnswer> {

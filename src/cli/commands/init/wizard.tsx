@@ -151,6 +151,13 @@ function Summary({ talk, world }: { readonly talk: Talk; readonly world: World }
             Mind: {one.message}
           </Text>
         ))}
+      {found
+        .filter((one) => one.severity === 'note')
+        .map((one) => (
+          <Text key={one.code + one.path.join('.')} color="cyan">
+            Note: {one.message}
+          </Text>
+        ))}
       {errors.map((error) => (
         <Text key={error} color="red">
           No: {error}
