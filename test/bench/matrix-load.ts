@@ -140,6 +140,8 @@ async function kitOf(profile: string): Promise<Target> {
     if (done.code !== 0) throw new Error(`the kit's people program ended with ${done.code}: ${done.stderr}`);
     return done.stdout;
   };
+  // The first start makes the database.
+  await ssh.exec('timeout 900 systemctl is-system-running --wait', { timeoutMs: 910_000 });
   const made = JSON.parse(await people('temporary', { count: clients })) as {
     name: string;
     password: string;
