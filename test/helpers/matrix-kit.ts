@@ -1,14 +1,11 @@
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
 import type { Host } from '../../src/host/host.js';
-import { testCache } from './base-tree.js';
+import { synapsePython } from './matrix-web.js';
 import { freePort, untilOpen } from './ports.js';
 import type { TestCa } from './site-ca.js';
-
-const VERSION = '1.163.2';
 
 export interface MatrixFaults {
   /** Settings of Synapse other than the kit's. */
@@ -34,19 +31,6 @@ export interface TestMatrix {
   stop(): Promise<void>;
 }
 
-/** The interpreter that has Synapse; made once by pip, in the cache of the tests. */
-async function interpreter(host: Host): Promise<string> {
-  const folder = join(testCache(host), 'venv');
-  const python = join(folder, 'bin/python');
-  if (existsSync(join(folder, 'bin/synapse_homeserver'))) return python;
-  await host.exec(['python3', '-m', 'venv', '--clear', folder]);
-  await host.exec([python, '-m', 'pip', 'install', '--quiet', `matrix-synapse==${VERSION}`], {
-    title: 'getting Synapse for the tests',
-    inheritEnv: true,
-  });
-  return python;
-}
-
 /**
  * Synapse with SQLite on loopback for `domain`, closed like the kit's, behind a web server with certificates of the CA
  * that passes on what the kit's does. `faults` makes a wrong one.
@@ -58,7 +42,7 @@ export async function startMatrix(
   turn: { readonly port: number; readonly secret: string },
   faults: MatrixFaults = {},
 ): Promise<TestMatrix> {
-  const python = await interpreter(host);
+  const python = synapsePython(host);
   const folder = await host.temporary('matrix');
   const port = await freePort();
   const secret = host.random(24).toString('hex');

@@ -59,6 +59,8 @@ export function webchatPlan(site: Site, written: Readonly<Record<string, unknown
 }
 
 const environment = (host: Host): string => join(testCache(host), 'matrix', `synapse-${SYNAPSE}`);
+/** The interpreter that has Synapse, once `prepareMatrix` has run: a test file has no network to get it with. */
+export const synapsePython = (host: Host): string => join(environment(host), 'bin/python');
 const packed = (host: Host, { name, version }: TarballWish): string =>
   join(testCache(host), 'matrix', `${name.replace(/^@/, '').replaceAll('/', '-')}-${version}.tgz`);
 
@@ -167,7 +169,7 @@ export async function startWebchat(host: Host, site: Site): Promise<TestWebchat>
     root: { level: 'WARNING', handlers: ['out'] },
   };
   await writeFile(join(state, 'log.yaml'), JSON.stringify({ ...log, disable_existing_loggers: false }));
-  const python = `${environment(host)}/bin/python`;
+  const python = synapsePython(host);
   const argv = [python, '-m', 'synapse.app.homeserver', '-c', join(state, 'homeserver.yaml')];
   await host.exec([...argv, '--generate-keys']);
   const lines: string[] = [];
