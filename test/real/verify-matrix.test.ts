@@ -139,6 +139,26 @@ test('Ctrl-C in the middle leaves no account behind', async () => {
   await interrupted.close();
 });
 
+test('what an aborted run left is removed by the next, and people stay', async () => {
+  const ssh = await connectSsh(host, sshd.target);
+  const say = async (verb: string, input: unknown): Promise<void> => {
+    const { code, stderr } = await ssh.exec(`/usr/libexec/commesh/people.d/synapse ${verb}`, {
+      stdin: JSON.stringify(input),
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  };
+  await say('temporary', { count: 2 });
+  await say('add', { people: [{ name: 'verity', password: 'correct horse battery' }] });
+  ssh.close();
+  expect(await left(matrix)).toContain('verify-');
+  expect(told(await verify(host, input()))).toEqual({
+    ...GOOD,
+    login: 'pass: two temporary accounts were made; 2 of an earlier run were removed',
+  });
+  expect(await left(matrix)).toBe('');
+  expect(await ask(matrix, `SELECT deactivated FROM users WHERE name = '@verity:${domain}'`)).toBe('0');
+});
+
 test('a server with a certificate of another CA is not talked to', async () => {
   const other = await createTestCa(host);
   const report = await verify(host, { ...input(), caPem: other.caPem });
