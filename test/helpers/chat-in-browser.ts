@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
 import type { Host } from '../../src/host/host.js';
 
+/** A kit on an emulated processor is slow; milliseconds. */
+const PATIENCE = 180_000;
+
 export interface Person {
   readonly name: string;
   readonly password: string;
@@ -84,6 +87,7 @@ export async function browsersFor(host: Host, options: BrowserOptions): Promise<
           `--host-resolver-rules=${rules.join(', ')}`,
         ],
       });
+      context.setDefaultTimeout(PATIENCE);
       const page = context.pages()[0] ?? (await context.newPage());
       const complaints: string[] = [];
       page.on('pageerror', (error) => complaints.push(error.message));
@@ -142,8 +146,6 @@ async function picture(page: Page, colour: string): Promise<Buffer> {
   const url = await page.evaluate<string>(DRAW(colour));
   return Buffer.from(url.slice(url.indexOf(',') + 1), 'base64');
 }
-
-const PATIENCE = 180_000;
 
 /** Logs in and waits for the list of rooms. */
 export async function logIn(device: Device, domain: string, { name, password }: Person): Promise<void> {

@@ -1,5 +1,5 @@
 /** A base layer that holds packages of other publishers, from stand-in archives in folders; Debian's come from the cache of the tests. */
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -36,13 +36,18 @@ afterAll(async () => {
   await host.close();
 });
 
-it('installs them beside those of Debian', async () => {
+it('installs them beside those of Debian: Element Web as the profile asks for it, and one of a flat repository', async () => {
   const web = new TinyArchive(join(folder, 'web'));
   await web.publish({
     suite: 'default',
     // A newer library of the publisher's own, which nobody asked for.
     packages: [
-      { name: 'web-page', version: '1.12', arch: 'all', files: { 'etc/web-page/config.json': '{}\n' } },
+      {
+        name: 'element-web',
+        version: '1.12',
+        arch: 'all',
+        files: { 'usr/share/element-web/index.html': '<!doctype html>\n' },
+      },
       { name: 'libc6', version: '99', arch: 'amd64' },
     ],
     key,
@@ -66,24 +71,16 @@ it('installs them beside those of Debian', async () => {
   });
   const by = { service: 'test', because: ['services', 'test'] };
   const fingerprints = [key.fingerprint];
+  const wishes: Planned<PackageWish>[] = [{ ...by, name: 'meet-focus', archive: 'meet' }];
+  const profilePath = join(folder, 'tree.yaml');
+  const text = await readFile(join(cache, 'site/tree.yaml'), 'utf8');
+  await writeFile(profilePath, text.replace('webchat: true', 'webchat: { client: element }'));
+  const { plan, ...rest } = await loadProject(profilePath);
+  // The publisher's address, suite and key, as the service declares them; only the archive itself stands in.
   const archives: Planned<ArchiveWish>[] = [
-    {
-      ...by,
-      archive: 'web-io',
-      uri: 'https://web.invalid/debian',
-      suite: 'default',
-      components: ['main'],
-      fingerprints,
-    },
+    ...plan.archives,
     { ...by, archive: 'meet', uri: 'https://meet.invalid', suite: 'stable/', components: [], fingerprints },
   ];
-  const wishes: Planned<PackageWish>[] = [
-    { ...by, name: 'web-page', archive: 'web-io' },
-    { ...by, name: 'meet-focus', archive: 'meet' },
-  ];
-  const profilePath = join(folder, 'tree.yaml');
-  await copyFile(join(cache, 'site/tree.yaml'), profilePath);
-  const { plan, ...rest } = await loadProject(profilePath);
   const [system, ...sets] = plan.sets;
   if (system === undefined) throw new Error('the plan has no packages');
   const packages = [...system.packages, ...wishes];
@@ -97,7 +94,7 @@ it('installs them beside those of Debian', async () => {
     },
   };
   const own = join(folder, 'cache');
-  const keyrings = { 'web-io': key.keyring, meet: key.keyring };
+  const keyrings = { 'element-io': key.keyring, meet: key.keyring };
   const { lock } = await fetchRequest(
     { ...host, now: () => then.getTime() + 60_000 },
     {
@@ -108,7 +105,7 @@ it('installs them beside those of Debian', async () => {
         uris: {
           debian: `file:${join(cache, 'apt/debian')}`,
           'debian-security': `file:${join(cache, 'apt/debian-security')}`,
-          'web-io': `file:${web.folder}`,
+          'element-io': `file:${web.folder}`,
           meet: `file:${meet.folder}`,
           pypi: `file:${join(cache, 'wheels')}`,
           npm: `file:${join(cache, 'npm')}`,
@@ -124,14 +121,14 @@ it('installs them beside those of Debian', async () => {
   );
   const foreign = lock.sets['system']?.filter(({ archive }) => !archive.startsWith('debian'));
   expect(foreign?.map(({ name, archive, suite, path }) => [name, archive, suite, path])).toEqual([
+    ['element-web', 'element-io', 'default', 'pool/main/e/element-web/element-web_1.12_all.deb'],
     ['meet-focus', 'meet', 'stable/', 'stable/meet-focus_1.0-1174_all.deb'],
-    ['web-page', 'web-io', 'default', 'pool/main/w/web-page/web-page_1.12_all.deb'],
   ]);
   const { layer } = await ensureBase(host, project, own, { keyrings });
   const paths = new Set((await readIndex(layer)).map(({ path }) => path.replace(/^\.?\//, '')));
   for (const path of [
-    'etc/web-page/config.json',
-    'usr/share/web-page/content',
+    'usr/share/element-web/index.html',
+    'usr/share/element-web/content',
     'usr/share/meet-focus/content',
   ])
     expect(paths).toContain(path);
