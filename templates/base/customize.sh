@@ -61,6 +61,9 @@ rm -rf "$root"/usr/share/man/* "$root"/etc/apt/* "$root"/var/lib/apt "$root"/var
 find "$root/var/log" -type f -delete
 : > "$root/etc/machine-id"
 
+# ucf leaves the name of a temporary file there (postgresql-common's settings).
+sed -i 's#^ NEW = /tmp/.*# NEW = /dev/null#' "$root/var/cache/debconf/config.dat"
+
 # A private key in a layer that many sites share would be everybody's key.
 if found=$(grep -rlE -e '-----BEGIN ([A-Z]+ )?PRIVATE KEY-----' "$root/etc" "$root/var" "$root/root" "$root/home" "$root/srv"); then
   printf 'private keys in the base layer:\n%s\n' "$found" >&2
