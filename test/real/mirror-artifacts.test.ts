@@ -10,6 +10,7 @@ import { verifyCache } from '../../src/mirror/cache.js';
 import { fetchRequest, type FetchOptions, type FetchReport } from '../../src/mirror/fetch.js';
 import { requestDigest, type Request } from '../../src/mirror/request.js';
 import { createHost } from '../../src/host/host.js';
+import { folderOfMirror } from '../../src/mirror/sources/folder.js';
 import { TAR_END, tarOf } from '../../src/host/tarball.js';
 import { extractTarball } from '../../src/host/tarball.js';
 import { testBase } from '../helpers/base-tree.js';
@@ -280,6 +281,9 @@ describe('wheels', () => {
       ),
     ).toBe(true);
     expect(asked).toEqual([]);
+    expect(folderOfMirror(`file:${stick}`, 'pypi')).toBe(join(stick, 'wheels'));
+    expect(folderOfMirror(`file:${join(stick, 'apt/debian')}`, 'pypi')).toBe(join(stick, 'wheels'));
+    expect(() => folderOfMirror(`file:${stick}`, 'npm')).toThrow(/does not hold any npm packages/);
     const refused = await rejection(
       fetch(wanted(['server==2.0']), {
         settings: { ...usual.settings, uris: { pypi: `file:${join(stick, 'wheels')}` } },

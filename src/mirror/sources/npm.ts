@@ -3,20 +3,19 @@
  * registry, and its SHA-512 of the file (`dist.integrity`).
  */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ToolError, WorkError } from '../../diagnostics/errors.js';
 import { sha256 } from '../../host/files.js';
 import type { Host } from '../../host/host.js';
 import type { Planned } from '../../plan/types.js';
 import type { TarballWish } from '../../services/contract.js';
-import { artifactsFolder } from '../artifacts.js';
 import { downloadSmall } from '../download.js';
 import { GoneError, type HttpClient } from '../http.js';
 import type { LockArtifact } from '../types.js';
 import { folderOf, type MirrorSettings } from './apt.js';
+import { folderOfMirror } from './folder.js';
 
 /** Largest description of a package, and largest package that is taken, bytes. */
 const LIMIT = 256 << 20;
@@ -32,19 +31,8 @@ export async function locateNpm(host: Host, settings: MirrorSettings): Promise<N
   const given = settings.uris?.['npm'];
   if (given !== undefined)
     return given.startsWith('file:') ? { folder: folderOf(given) } : { registry: given.replace(/\/+$/, '') };
-  if (settings.mirror.startsWith('file:')) {
-    const folder = folderOf(settings.mirror);
-    const places = [folder, dirname(folder), dirname(dirname(folder))].map((one) =>
-      artifactsFolder(one, 'npm'),
-    );
-    const found = places.find((one) => existsSync(one));
-    if (found === undefined)
-      throw new WorkError(`the folder ${folder} does not hold any npm packages`, {
-        hint: `looked for ${places[0]}; give their place with --archive npm=URL`,
-        because: ['mirror'],
-      });
-    return { folder: found };
-  }
+  const folder = folderOfMirror(settings.mirror, 'npm');
+  if (folder !== null) return { folder };
   const { stdout } = await host
     .exec(['npm', 'config', 'get', 'registry'], { title: "reading npm's settings" })
     .catch((error: unknown) => {

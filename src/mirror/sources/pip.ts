@@ -2,10 +2,9 @@
  * Python wheels. pip itself, of the tools tree, works out which are needed; we fetch them and pin their SHA-256. What is trusted
  * when a lock is made: the TLS certificate of the index. An index signs nothing that pip could check.
  */
-import { existsSync } from 'node:fs';
 import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import tls from 'node:tls';
 import { pathToFileURL } from 'node:url';
 import { ToolError, WorkError } from '../../diagnostics/errors.js';
@@ -14,12 +13,13 @@ import type { Host } from '../../host/host.js';
 import type { Tools } from '../../host/tools.js';
 import type { Planned } from '../../plan/types.js';
 import type { Arch, WheelsWish } from '../../services/contract.js';
-import { artifactsFolder, normalised } from '../artifacts.js';
+import { normalised } from '../artifacts.js';
 import { downloadSmall } from '../download.js';
 import { GoneError, type HttpClient } from '../http.js';
 import { each } from '../parallel.js';
 import type { LockArtifact } from '../types.js';
 import { folderOf, type MirrorSettings } from './apt.js';
+import { folderOfMirror } from './folder.js';
 import type { NetworkSettings } from './proxy.js';
 
 /** The Python of the kit's Debian; the tools tree has the same. */
@@ -79,19 +79,8 @@ export async function locateWheels(
   const given = settings.uris?.['pypi'];
   if (given !== undefined)
     return given.startsWith('file:') ? { folder: folderOf(given) } : { index: given.replace(/\/+$/, '') };
-  if (settings.mirror.startsWith('file:')) {
-    const folder = folderOf(settings.mirror);
-    const places = [folder, dirname(folder), dirname(dirname(folder))].map((one) =>
-      artifactsFolder(one, 'pypi'),
-    );
-    const found = places.find((one) => existsSync(one));
-    if (found === undefined)
-      throw new WorkError(`the folder ${folder} does not hold any Python wheels`, {
-        hint: `looked for ${places[0]}; give their place with --archive pypi=URL`,
-        because: ['mirror'],
-      });
-    return { folder: found };
-  }
+  const folder = folderOfMirror(settings.mirror, 'pypi');
+  if (folder !== null) return { folder };
   return { index: pip.index ?? (await usual()) };
 }
 
